@@ -133,7 +133,21 @@ source: Final = Table(
     moment("last_sweep"),
     counter("live"),
     counter("deleted"),
+    Column(
+        "seen",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="rows of harvest.seen this pass wrote: an emptied side table is noticed",
+    ),
     Column("owner", Text, comment="the engine that may write; fences off one that lost its group"),
+    Column(
+        "epoch",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="grows when a command changes the course; fences off pages of the old one",
+    ),
     moment("updated_at", nullable=False, server_default=func.now()),
     schema="harvest",
 )
@@ -144,6 +158,7 @@ run: Final = Table(
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("source", Text, nullable=False),
     Column("pass_id", Text, nullable=False, comment="the windows of one pass share it"),
+    Column("number", Integer, nullable=False, comment="of the window in its pass"),
     Column("kind", Text, nullable=False, comment="delta | full | sweep | repair"),
     moment("since", comment="inclusive; null: from the beginning"),
     moment("until", comment="inclusive as sent; null: open"),
@@ -163,6 +178,7 @@ run: Final = Table(
     moment("started_at", nullable=False, server_default=func.now()),
     moment("finished_at"),
     Column("error", Text),
+    UniqueConstraint("pass_id", "number"),
     Index(None, "source", "started_at"),
     schema="harvest",
 )
