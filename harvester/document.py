@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
@@ -114,8 +113,8 @@ class Place:
         """Name and value of each entry of a mapping. A name that comes twice is reported, and its first value is used."""
         if self.is_null:
             raise Wrong("there is nothing under it", allowed)
-        if not isinstance(self.raw, MappingNode):
-            raise Wrong(f"{self.described()} cannot stand here", allowed)
+        if not isinstance(self.raw, MappingNode):  # a text is not repeated: it may be a header with its secret
+            raise Wrong(f"{'a list' if self.is_list else 'a text'} cannot stand here", allowed)
         first: dict[str, int] = {}
         for key, value in self.raw.value:
             line = key.start_mark.line + 1
@@ -139,12 +138,6 @@ class Place:
             yield Place(self.document, value, f"{self.path}[{number}]", value.start_mark.line + 1)
 
 
-class _Composer(Composer):
-    """An anchor that is used twice means what it says the second time; that is no reason to warn."""
-
-    warn_double_anchors = False
-
-
 def compose(path: Path, *, name: str | None = None) -> Place:
     """The root of the YAML file at `path`; ConfigurationError when it cannot be read as one YAML document.
 
@@ -153,7 +146,7 @@ def compose(path: Path, *, name: str | None = None) -> Place:
     document = Document(name or str(path))
     text = _read(path, document)
     yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _Composer
+    yaml.composer.warn_double_anchors = False  # an anchor that is used again means its last place; no reason to warn
     try:
         root = yaml.compose(text)
     except MarkedYAMLError as error:

@@ -33,7 +33,7 @@ from anyio.abc import TaskGroup
 from harvester import answers, passes
 from harvester.client import Reply, Transport
 from harvester.course import Course, Memory
-from harvester.errors import HarvestError, OwnershipLost, StoreUnavailable
+from harvester.errors import HarvestError, NoRecordsMatch, OwnershipLost, StoreUnavailable
 from harvester.events import GroupView, Notice, Observer, Outcome, PageSaved, PassFinished
 from harvester.oai import Page, Request
 from harvester.passes import Closed, Finished, Later, More, Step
@@ -296,7 +296,7 @@ class Engine:
         sent = now = self._clock()
         if seat.began is None:
             seat.began, seat.held = now, False
-        course = seat.memory.course or passes.begin(source, seat.memory, now=now, id=uuid.UUID(int=self._rng.getrandbits(128)).hex)
+        course = seat.memory.course or passes.begin(source, seat.memory, now=now, id=uuid.uuid4().hex)
         try:
             if course.started is None or course.windows:
                 error = passes.expired(course, now)
@@ -322,7 +322,8 @@ class Engine:
                 step = passes.accept(source, course, page, now=now, rng=self._rng)
             elif error is not None:
                 step = passes.reject(source, course, error, now=now, rng=self._rng)
-                self._tell("page.failed", f"{request or 'the pass'}: {error}", source=name, group=source.group)
+                if not isinstance(error, NoRecordsMatch) or isinstance(step.then, Later):
+                    self._tell("page.failed", f"{request or 'the pass'}: {error}", source=name, group=source.group)
             else:  # a former engine saved the last page, but not the end of the pass
                 step = passes.finish(Step(course=course, then=More()))
             await self._save(

@@ -199,7 +199,7 @@ def check_url(text: str) -> None:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise Wrong("the URL cannot be read", URL_ALLOWED) from None
-    if "@" in parts.netloc:
+    if "@" in parts.netloc or ("@" in text and parts.scheme not in ("http", "https")):
         raise Wrong(
             "the URL contains credentials", "write username: and password: env:NAME (or bearer_token: env:NAME) and leave them out here"
         )

@@ -268,7 +268,7 @@ def accept(source: Source, course: Course, page: Page, *, now: float, rng: Rando
         records=records,
         damaged=page.damaged,
         outside=outside,
-        note_seen=noted(window),
+        note_seen=noted(source, window),
         bare=bare,
     )
     return step if page.token is not None or pending else list_ended(source, step)
@@ -306,7 +306,7 @@ def fetched(source: Source, course: Course, records: Sequence[Record], damaged: 
         window=window,
         records=tuple(records),
         damaged=tuple(damaged),
-        note_seen=noted(window),
+        note_seen=noted(source, window),
     )
     return step if went_on.pending or went_on.token is not None else list_ended(source, step)
 
@@ -364,7 +364,7 @@ def window_ended(source: Source, step: Step, end: WindowEnd) -> Step:
     if window.kind is WindowKind.FULL and not window.depth and not source.sets and not source.windows and not source.start:
         course = replace(course, announced=window.size)
     last_of_kind = not any(other.kind is window.kind for other in rest)
-    compare = last_of_kind and window.kind in (WindowKind.FULL, WindowKind.SWEEP) and not course.blind
+    compare = last_of_kind and noted(source, window) and not course.blind
     course = replace(course, windows=rest)
     step = replace(step, course=course, end=end, watermark=watermark, compare=compare)
     return step if rest or compare else finish(step)
@@ -622,9 +622,9 @@ def token_dies(page: Page, now: float) -> float | None:
     return page.token.expires.timestamp()
 
 
-def noted(window: Window) -> bool:
-    """Whether what this window shows goes into the side table of what was seen."""
-    return window.kind in (WindowKind.FULL, WindowKind.SWEEP)
+def noted(source: Source, window: Window) -> bool:
+    """Whether what this window shows goes into the side table of what was seen. Who has tombstones needs none."""
+    return window.kind in (WindowKind.FULL, WindowKind.SWEEP) and source.deletions is not Deletions.TOMBSTONES
 
 
 def is_outside(source: Source, course: Course, record: Record) -> bool:

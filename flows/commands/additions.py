@@ -62,20 +62,25 @@ class Draft:
     """The addition as it was read from it."""
 
     def write(self) -> None:
-        """Replaces the file in one step. ConfigurationError when somebody changed it since the draft was made."""
+        """Replaces the file in one step. ConfigurationError when somebody changed it since the draft was made, or it cannot be written."""
         if _content(self.path) != self.before:
             raise _refused(self.path, "the file was changed in the meantime", "run the command again")
-        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        copy: Path | None = None
         try:
+            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            copy = Path(name)
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(self.after)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(name).chmod(self.path.stat().st_mode & 0o7777 if self.before is not None else 0o644)
-            Path(name).replace(self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            copy.chmod(self.path.stat().st_mode & 0o7777 if self.before is not None else 0o644)
+            copy.replace(self.path)
+        except OSError as error:
+            hint = "make its folder writable, or write the lines by hand; --dry-run prints them"
+            raise _refused(self.path, f"it cannot be written: {error.strerror}", hint) from None
+        finally:
+            if copy is not None:
+                copy.unlink(missing_ok=True)  # after a success it is not there any more
 
 
 def draft(path: Path, addition: Addition, settings: Settings) -> Draft:
@@ -140,6 +145,8 @@ def _inserted(text: str, root: Place, addition: Addition, path: Path) -> tuple[s
 
 def _behind(written: Sequence[str], last: int, indent: int) -> int:
     """The number of lines that belong to the last source: its comments, indented deeper than its name, are kept with it."""
+    while not written[last].strip():  # a folded text ends behind the blank lines that follow it
+        last -= 1
     after = last + 1
     for number in range(after, len(written)):
         line = written[number]

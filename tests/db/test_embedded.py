@@ -101,6 +101,14 @@ def used(spare: Embedded) -> Embedded:
     return spare
 
 
+def copied(source: Embedded, target: Path) -> Embedded:
+    """The shared home once more: much faster than a new one."""
+    source.stop()
+    target.mkdir(exist_ok=True)
+    subprocess.run(["cp", "-a", str(source.folder), str(target)], check=True)
+    return Embedded(home=target)
+
+
 @pytest.fixture
 def server(used: Embedded) -> Embedded:
     """The shared home, running."""
@@ -203,7 +211,7 @@ time.sleep(60)
     assert server.state().status == "stopped"
 
 
-@pytest.mark.parametrize("moment", ["new-*", "data", "data/postmaster.pid"])
+@pytest.mark.parametrize("moment", ["new-*", "data/postmaster.pid"])
 def test_a_command_killed_while_it_starts_the_server_hinders_nobody(fresh: Embedded, moment: str) -> None:
     client = command(START, fresh.home)
     until(lambda: fresh.folder.is_dir() and any(fresh.folder.glob(moment)))
@@ -220,10 +228,10 @@ def test_commands_that_start_at_once_in_an_empty_folder_share_one_server(fresh: 
     assert {int(finished(client)) for client in clients} == {fresh.state().pid}
 
 
-def test_a_path_that_cannot_be_a_socket_address_gets_a_short_one(short_tmp: Path) -> None:
-    server = Embedded(home=short_tmp / ("with a blank, comma and 'quote' " + "a" * 70))
+def test_a_path_that_cannot_be_a_socket_address_gets_a_short_one(short_tmp: Path, used: Embedded) -> None:
+    server = copied(used, short_tmp / ("with a blank, comma and 'quote' " + "a" * 70))
     try:
-        state = server.start(FAST)
+        state = server.start()
         assert state.socket is not None
         assert state.socket != server.folder
         assert stat.S_IMODE(state.socket.stat().st_mode) == 0o700
@@ -304,12 +312,12 @@ def test_windrow_home_is_the_users_data_folder_by_default(monkeypatch: pytest.Mo
 
 
 @as_root
-def test_root_opens_its_own_folders_for_passing_only_and_says_so(short_tmp: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_root_opens_its_own_folders_for_passing_only_and_says_so(short_tmp: Path, used: Embedded, caplog: pytest.LogCaptureFixture) -> None:
     closed = short_tmp / "closed"
     closed.mkdir(mode=0o700)
-    server = Embedded(home=closed / "home")
+    server = copied(used, closed / "home")
     try:
-        server.start(FAST)
+        server.start()
         assert stat.S_IMODE(closed.stat().st_mode) == 0o701
         assert f"{closed} may now be passed (not listed) by other users" in caplog.text
         caplog.clear()

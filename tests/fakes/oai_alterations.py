@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.fakes.oai_arguments import ProtocolError
 from tests.fakes.oai_envelope import Entry, ListPage
-from tests.fakes.oai_faults import Fault
+from tests.fakes.oai_faults import Armed, Fault
 from tests.fakes.oai_holdings import MASK
 from tests.fakes.oai_protocol import Alteration, Asked, ServerError
 from tests.fakes.oai_tokens import EVER
@@ -44,88 +44,100 @@ def _victim(page: ListPage, asked: Asked, fault: Fault) -> Entry | None:
     return next((entry for entry in page.entries[fault.record :] if entry.payload), None)
 
 
-def _spoil(change: Callable[[bytes], bytes | None], page: ListPage, asked: Asked, fault: Fault) -> None:
+def _spoil(change: Callable[[bytes], bytes | None], page: ListPage, asked: Asked, fault: Fault) -> bool:
     victim = _victim(page, asked, fault)
-    if victim is not None and victim.payload is not None:
-        victim.payload = change(victim.payload)
+    if victim is None or victim.payload is None:
+        return False
+    victim.payload = change(victim.payload)
+    return True
 
 
-def _loud_status(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _loud_status(page: ListPage, asked: Asked, fault: Fault) -> bool:
     for entry in page.entries:
         entry.status = b"DELETED"
+    return any(entry.deleted for entry in page.entries)
 
 
-def _empty_page(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _empty_page(page: ListPage, asked: Asked, fault: Fault) -> bool:
     page.entries.clear()
     page.token.value = asked.endpoint.tokens.issue(replace(asked.position, page=asked.position.page + 1))
+    return True
 
 
-def _repeated_token(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _repeated_token(page: ListPage, asked: Asked, fault: Fault) -> bool:
     again = asked.endpoint.tokens.issue(asked.position)
     stateless = asked.endpoint.repository.token == "stateless"
     page.token.value = asked.token if asked.token is not None and stateless else again
+    return True
 
 
-def _duplicates(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _duplicates(page: ListPage, asked: Asked, fault: Fault) -> bool:
     position, endpoint = asked.position, asked.endpoint
     keys = endpoint.holdings.order(position.of_set)
     first, here = bisect_left(keys, position.low), bisect_left(keys, position.after + 1)
     before = [endpoint.entry(key & MASK, position.prefix, position.verb) for key in keys[max(first, here - 2) : here]]
     page.entries[:] = before + page.entries if before else page.entries + page.entries[:1]
+    return bool(page.entries)
 
 
-def _backward(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _backward(page: ListPage, asked: Asked, fault: Fault) -> bool:
     page.entries.reverse()
+    return len(page.entries) > 1
 
 
-def _outside_set(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _outside_set(page: ListPage, asked: Asked, fault: Fault) -> bool:
     holdings, position = asked.endpoint.holdings, asked.position
     inside = set(holdings.order(position.of_set))
     stranger = next((key for key in holdings.order() if key not in inside), None)
-    if stranger is not None:
-        page.entries.append(asked.endpoint.entry(stranger & MASK, position.prefix, position.verb))
+    if stranger is None:
+        return False
+    page.entries.append(asked.endpoint.entry(stranger & MASK, position.prefix, position.verb))
+    return True
 
 
-def _outside_window(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _outside_window(page: ListPage, asked: Asked, fault: Fault) -> bool:
     position = asked.position
     keys = asked.endpoint.holdings.order(position.of_set)
     first, last = bisect_left(keys, position.low), bisect_left(keys, position.high)
     strangers = [*keys[:first][-1:], *keys[last : last + 1]]
     page.entries.extend(asked.endpoint.entry(key & MASK, position.prefix, position.verb) for key in strangers[:1])
+    return bool(strangers)
 
 
-def _lost_arguments(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _lost_arguments(page: ListPage, asked: Asked, fault: Fault) -> bool:
     position, endpoint = asked.position, asked.endpoint
     keys = endpoint.holdings.order()
     cursor = position.cursor + len(page.entries)
-    if 0 < cursor < len(keys):
-        onward = replace(
-            position, of_set=None, low=-EVER, high=EVER, after=keys[cursor - 1], cursor=cursor, page=position.page + 1, end=False
-        )
-        page.token.value = endpoint.tokens.issue(onward)
+    if not 0 < cursor < len(keys):
+        return False
+    onward = replace(position, of_set=None, low=-EVER, high=EVER, after=keys[cursor - 1], cursor=cursor, page=position.page + 1, end=False)
+    page.token.value = endpoint.tokens.issue(onward)
+    return True
 
 
-def _refuse(code: str, text: str, page: ListPage, asked: Asked, fault: Fault) -> None:
+def _refuse(code: str, text: str, page: ListPage, asked: Asked, fault: Fault) -> bool:
     raise ProtocolError(code, text, fault.status)
 
 
-def _oai_error(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _oai_error(page: ListPage, asked: Asked, fault: Fault) -> bool:
     raise ProtocolError(fault.code, "Something went wrong inside", fault.status or 500)
 
 
-def _other_verb(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _other_verb(page: ListPage, asked: Asked, fault: Fault) -> bool:
     page.verb = "ListMetadataFormats"
     page.entries.clear()
     page.token.value = None
+    return True
 
 
-def _poison(page: ListPage, asked: Asked, fault: Fault) -> None:
+def _poison(page: ListPage, asked: Asked, fault: Fault) -> bool:
     wanted = asked.endpoint.repository.identifier(fault.number or 0).encode()
     if any(entry.identifier == wanted for entry in page.entries):
         raise ServerError(fault.status or 500)
+    return False
 
 
-_CHANGES: Final[dict[str, Callable[[ListPage, Asked, Fault], None]]] = {
+_CHANGES: Final[dict[str, Callable[[ListPage, Asked, Fault], bool]]] = {
     "illegal-characters": partial(_spoil, partial(_insert, junk=b"\x0b")),
     "illegal-reference": partial(_spoil, partial(_insert, junk=b"&#x1F;")),
     "nul": partial(_spoil, partial(_insert, junk=b"\x00")),
@@ -148,13 +160,14 @@ _CHANGES: Final[dict[str, Callable[[ListPage, Asked, Fault], None]]] = {
 }
 
 
-def alteration(fault: Fault | None) -> Alteration | None:
-    """What a fault does to the page; None when it does nothing there."""
-    change = None if fault is None else _CHANGES.get(fault.kind)
-    if fault is None or change is None:
+def alteration(armed: Armed | None) -> Alteration | None:
+    """What a fault on duty does to the page; None when it does nothing there. A hit without effect is taken back."""
+    change = None if armed is None else _CHANGES.get(armed.fault.kind)
+    if armed is None or change is None:
         return None
 
     def alter(page: ListPage, asked: Asked) -> None:
-        change(page, asked, fault)
+        if not change(page, asked, armed.fault):
+            armed.hits -= 1
 
     return alter

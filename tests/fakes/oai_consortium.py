@@ -49,7 +49,11 @@ class Consortium:
         self._loop.set_exception_handler(self._note)
         self._started = started
         self._thread.start()
-        started.result()
+        try:
+            started.result()
+        except OSError:
+            self._thread.join()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -76,6 +80,7 @@ class Consortium:
         try:
             await self._server.start(self._port)
         except OSError as error:
+            await self._server.stop()
             self._started.set_exception(error)
             return
         self._started.set_result(None)

@@ -84,7 +84,12 @@ class Envelope:
         self._record_end = f"</{p}record>\n".encode()
 
     def wrap(self, now: float, url: str, arguments: dict[str, str], inner: Sequence[bytes]) -> tuple[bytes, ...]:
-        """A whole answer, in pieces that are joined once, at the socket. `now` is the responseDate, `arguments` what the request element repeats."""
+        """A whole answer, in pieces that are joined once, at the socket.
+
+        Args:
+            now: the responseDate, in seconds since the epoch.
+            arguments: what the request element repeats.
+        """
         told = "".join(f" {name}={quoteattr(_ILLEGAL.sub('?', value))}" for name, value in arguments.items())
         date = second(int(now)).decode()
         head = f"{self._head}<{self.p}responseDate>{date}</{self.p}responseDate>\n<{self.p}request{told}>{escape(url)}</{self.p}request>\n"

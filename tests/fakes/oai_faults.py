@@ -65,7 +65,17 @@ ON_THE_WAY: Final[dict[str, str]] = {
 KINDS: Final = {**INSTEAD, **ON_THE_PAGE, **ON_THE_WAY}
 
 _WITH_TOKEN: Final = ("expired-token", "no-records-match")  # without a token these would be another thing, so they ask for one
-_RECORDS_ONLY: Final = ("poison",)
+# Faults on the page need a page of their sort; they leave other requests alone, so that `times=1` is not spent on an Identify.
+_PAYLOADS: Final = ("illegal-characters", "illegal-reference", "nul", "malformed-record", "wrong-encoding", "no-metadata", "poison")
+
+
+def _possible(kind: str) -> frozenset[str] | None:
+    """The verbs that a kind can do anything to; None: all."""
+    if kind not in ON_THE_PAGE or kind == "oai-error":
+        return None
+    if kind in _PAYLOADS:
+        return frozenset({"ListRecords", "GetRecord"})
+    return frozenset({"ListRecords", "ListIdentifiers", "GetRecord"} if kind == "loud-status" else {"ListRecords", "ListIdentifiers"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +84,15 @@ class Fault:
 
     Filters (all must agree): `verb`, `page` (number of the page of a list, from 1), `token` (True: only requests with a resumption
     token, False: only those without). Among the requests that pass them: `nth` (counted from 1; empty: all), then at most `times`.
-    Without any of them the fault hits every request until it is cleared.
+    Without any of them the fault hits every request until it is cleared. A fault on the page that finds nothing to spoil (no live record,
+    or not the one with the `number`) has not hit.
 
     Settings, each for some kinds only: `record` (place in the page, from 0, of the first live record to spoil) or `number` (that record
     wherever it appears); `retry_after` in seconds; `status` (replaces the kind's own); `fraction` of the body; `piece` in bytes and
     `interval` in seconds; `megabytes`; `target` (an address); `code` (of an OAI error).
 
     Raises:
-        ValueError: an unknown kind, or a poison without a number.
+        ValueError: an unknown kind, a poison without a number, or a verb that the kind can do nothing to.
     """
 
     kind: str
@@ -106,6 +117,9 @@ class Fault:
             raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join(KINDS)}")
         if self.kind == "poison" and self.number is None:
             raise ValueError("a poison needs the number of its record")
+        possible = _possible(self.kind)
+        if possible is not None and self.verb is not None and self.verb not in possible:
+            raise ValueError(f"{self.kind} does nothing to {self.verb}, only to {', '.join(sorted(possible))}")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Fault:
@@ -131,7 +145,8 @@ class Fault:
             return False
         if self.token is None and self.kind in _WITH_TOKEN and not token:
             return False
-        if self.kind in _RECORDS_ONLY and self.verb is None and verb not in ("ListRecords", "GetRecord"):
+        possible = _possible(self.kind)
+        if possible is not None and verb not in possible:
             return False
         return self.token is None or self.token == token
 
@@ -170,7 +185,7 @@ class FaultBox:
                 return armed.hits
         raise KeyError(f"no fault {handle}: it was cleared, or never set")
 
-    def match(self, name: str, verb: str | None, page: int | None, token: bool) -> Fault | None:
+    def match(self, name: str, verb: str | None, page: int | None, token: bool) -> Armed | None:
         """The fault that hits this request, counted as a hit."""
         chosen: Armed | None = None
         for armed in self.armed:
@@ -184,4 +199,4 @@ class FaultBox:
         if chosen is None:
             return None
         chosen.hits += 1
-        return chosen.fault
+        return chosen

@@ -233,6 +233,7 @@ class Server:
         self._dead = socket.socket()
         self._quiet = asyncio.Event()  # set when there is no connection
         self._quiet.set()
+        self._stopping = False
 
     async def start(self, port: int = 0) -> None:
         """Binds to 127.0.0.1. Raises OSError when the port is taken."""
@@ -253,7 +254,8 @@ class Server:
         return f"http://127.0.0.1:{self._dead.getsockname()[1]}/oai"
 
     async def stop(self) -> None:
-        """Closes the sockets and cuts every connection."""
+        """Closes the sockets and cuts every connection, those that are just being made too."""
+        self._stopping = True
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
@@ -267,6 +269,8 @@ class Server:
         if alive:
             self._connections.add(connection)
             self._quiet.clear()
+            if self._stopping:
+                connection.transport.abort()
         else:
             self._connections.discard(connection)
             if not self._connections:

@@ -53,6 +53,7 @@ class Asked:
 
 
 Alteration = Callable[[ListPage, Asked], None]
+_NOWHERE: Final = Position(verb="", prefix="", of_set=None, low=-EVER, high=EVER)  # of a request that is no list
 
 
 class Endpoint:
@@ -119,6 +120,8 @@ class Endpoint:
         return int(self.repository.errors_status)
 
     def _perform(self, verb: str, told: dict[str, str], url: str, alter: Alteration | None) -> Sequence[bytes]:
+        if alter is not None and verb not in ("ListRecords", "ListIdentifiers", "GetRecord"):
+            alter(ListPage(verb), Asked(endpoint=self, position=_NOWHERE, following=None, token=None))
         if verb == "Identify":
             return [self._identify(url)]
         if verb == "ListMetadataFormats":
@@ -182,8 +185,7 @@ class Endpoint:
         prefix = self._prefix(told)
         page = ListPage("GetRecord", [self.entry(number, prefix)])
         if alter is not None:
-            where = Position(verb="GetRecord", prefix=prefix, of_set=None, low=0, high=EVER)
-            alter(page, Asked(endpoint=self, position=where, following=None, token=None))
+            alter(page, Asked(endpoint=self, position=_NOWHERE, following=None, token=None))
         return self.envelope.list_page(page)
 
     def _list(self, verb: str, told: dict[str, str], alter: Alteration | None) -> Sequence[bytes]:

@@ -136,23 +136,25 @@ class Site:
         if suffix == "loop":
             return Reply(status=302, content_type=HTML, headers=(("Location", f"{request.path}?{request.query}"),))
         endpoint = self.endpoint(repository.name)
-        fault = None
+        armed = None
         if self.faults.armed and not suffix and not request.elsewhere:
             page = endpoint.page_number(told)
-            fault = self.faults.match(repository.name, told.get("verb"), page, "resumptionToken" in told)
-        if fault is not None:
-            entry.fault = fault.kind
-            reply = instead(fault, request.path, request.query, self.elsewhere_url, endpoint.holdings.clock.now())
+            armed = self.faults.match(repository.name, told.get("verb"), page, "resumptionToken" in told)
+        if armed is not None:
+            entry.fault, before = armed.fault.kind, armed.hits - 1
+            reply = instead(armed.fault, request.path, request.query, self.elsewhere_url, endpoint.holdings.clock.now())
             if reply is not None:
                 return reply
         base = (self.elsewhere_url if request.elsewhere else self.url) + request.path
         try:
-            answer = endpoint.answer(arguments, base, alteration(fault))
+            answer = endpoint.answer(arguments, base, alteration(armed))
         except ServerError as error:
             return Reply(status=error.status, body=b"<html><body>Internal error</body></html>\n", content_type=HTML)
         reply = Reply(status=answer.status, parts=answer.parts, error=answer.error)
-        if fault is not None:
-            reply = spoil(fault, reply)
+        if armed is not None:
+            if armed.hits == before:
+                entry.fault = None  # it found nothing to spoil
+            reply = spoil(armed.fault, reply)
         return compress(reply, repository.gzip, request.header("accept-encoding") or "")
 
     def _too_many(self, repository: Repository) -> int | None:

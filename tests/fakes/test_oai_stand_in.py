@@ -403,6 +403,13 @@ def test_a_repository_without_deleted_records_lets_them_vanish(http: httpx.Clien
         assert b"<deletedRecord>no<" in ask(http, consortium.url("alpha"), "Identify").content
 
 
+def test_a_port_that_is_taken_is_an_error() -> None:
+    with Consortium() as first:
+        taken = int(first.base.rpartition(":")[2])
+        with pytest.raises(OSError, match="address already in use"), Consortium(port=taken):
+            pass
+
+
 def test_a_repository_joins_while_others_are_served(http: httpx.Client) -> None:
     with Consortium([Repository(name="alpha")]) as consortium:
         url = consortium.serve(Repository(name="beta", group="late", records=7))

@@ -469,7 +469,26 @@ def test_the_first_fault_wins_and_clearing_goes_by_handle_by_repository_or_all(c
         consortium.hits(first)
 
 
+def test_a_fault_on_the_page_is_not_spent_on_requests_that_it_cannot_spoil(consortium: Consortium, http: httpx.Client) -> None:
+    url = consortium.url("alpha")
+    first = http.get(url, params=LIST).content
+    second = follow(http, url, first).content
+    number = next(int(identifier[-6:]) for identifier in identifiers(second) if int(identifier[-6:]) in consortium.live("alpha"))
+    handle = consortium.fault("alpha", fault("malformed-record", number=number, times=1))
+    http.get(url, params=IDENTIFY)
+    etree.fromstring(http.get(url, params=LIST).content)
+    assert consortium.hits(handle) == 0
+    assert consortium.log("alpha")[-1].fault is None
+    with pytest.raises(etree.XMLSyntaxError):
+        etree.fromstring(follow(http, url, first).content)
+    assert consortium.hits(handle) == 1
+    consortium.fault("alpha", fault("oai-error", verb="Identify"))
+    assert error_code(http.get(url, params=IDENTIFY).content) == "badArgument"
+
+
 def test_wrong_faults_are_refused() -> None:
+    with pytest.raises(ValueError, match="malformed-record does nothing to Identify, only to GetRecord, ListRecords"):
+        Fault(kind="malformed-record", verb="Identify")
     with pytest.raises(ValueError, match="unknown fault 'flood'"):
         Fault(kind="flood")
     with pytest.raises(ValueError, match="number of its record"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -445,6 +445,8 @@ KEY_MISTAKES = [
     ("sets: [a b]", "'a b' cannot be used"),
     ("sets: [[a]]", "a list cannot stand here"),
     ("headers: [a]", "a list cannot stand here"),
+    ("headers: 'Authorization: hunter2'", "a text cannot stand here"),
+    ("url: hunter2:x@a.org/oai", "the URL contains credentials"),
     ("headers: {apikey: hunter2}", "a secret must not stand in the file"),
     ("headers: {X-API-Key: hunter2}", "a secret must not stand in the file"),
     ("headers: {X-Password: hunter2}", "a secret must not stand in the file"),
@@ -499,7 +501,7 @@ KEY_MISTAKES = [
     ("delete_hold_share: 101%", "'101%' is not a share"),
     ("delete_hold_minimum: many", "'many' is not a whole number"),
     ("blackouts: {}", "a mapping is not a list"),
-    ("blackouts: [x]", "'x' cannot stand here"),
+    ("blackouts: [x]", "a text cannot stand here"),
     ("blackouts: [{end: 08:00, zone: UTC}]", "start missing"),
     ("blackouts: [{start: 8, end: 08:00, zone: UTC}]", "'8' is not a time of day"),
     ("blackouts: [{start: 24:00, end: 08:00, zone: UTC}]", "cannot start at 24:00"),
@@ -535,16 +537,16 @@ def test_a_wrong_key_is_one_problem_in_its_line(mistakes: Mistakes, key: str, wh
         ("", "sources.yaml:1: the file is empty, allowed: one YAML document"),
         ("# nothing\n", "sources.yaml:1: the file is empty"),
         ("- a\n", "sources.yaml:1: a list cannot stand here, allowed: defaults, groups, sources"),
-        ("hello", "sources.yaml:1: 'hello' cannot stand here"),
+        ("hello", "sources.yaml:1: a text cannot stand here"),
         ("groups: {}\n", "sources.yaml:1: sources: it is missing, allowed: names of sources"),
         ("\nsource: {}\n", "sources.yaml:2: source: the key 'source' is not known, did you mean sources?"),
         ("sources: [a]\n", "sources.yaml:1: sources: a list cannot stand here"),
         (
             "sources:\n  a: http://a.org\n",
-            "sources.yaml:2: sources.a: 'http://a.org' cannot stand here, allowed: names of sources, each with at least url:",
+            "sources.yaml:2: sources.a: a text cannot stand here, allowed: names of sources, each with at least url:",
         ),
         ("sources:\n  a:\n", "sources.yaml:2: sources.a: there is nothing under it"),
-        ("sources: {}\ngroups: {a: 2}\n", "sources.yaml:2: groups.a: '2' cannot stand here"),
+        ("sources: {}\ngroups: {a: 2}\n", "sources.yaml:2: groups.a: a text cannot stand here"),
         ("sources: {}\ndefaults: {url: http://a.org}\n", "sources.yaml:2: defaults.url: the key 'url' is not known"),
         (
             "sources: {}\ndefaults: {group: x}\n",
