@@ -9,6 +9,7 @@
     │   ├── Interrupted            it was sent, the answer was lost: a single-use token may be spent
     │   ├── ServerFailed           408 or 5xx without an OAI error inside
     │   └── Unreadable             an answer came, but it is no whole page
+    │       ├── Malformed          not well-formed XML
     │       ├── Truncated          the document ends before its root does
     │       └── NotOai             empty, HTML, or another kind of document
     ├── TooLarge                   more bytes than allowed, after decompression
@@ -67,6 +68,10 @@ class ServerFailed(RequestFailed):
 
 class Unreadable(RequestFailed):
     """The answer is not a well-formed OAI-PMH document."""
+
+
+class Malformed(Unreadable):
+    """The document is not well-formed; the message is the parser's."""
 
 
 class Truncated(Unreadable):

@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+from xml.parsers import expat
 
 from lxml import etree
 
 from harvester import slices
-from harvester.errors import BotWall, NotOai, ProtocolError, Truncated, Unreadable, protocol_error
+from harvester.errors import BotWall, Malformed, NotOai, ProtocolError, Truncated, Unreadable, protocol_error
 
 LISTS: Final = frozenset({"ListRecords", "ListIdentifiers"})
 HEAD: Final = 4096  # bytes: enough of a document's beginning to tell what it is
@@ -172,7 +173,7 @@ def parse(body: bytes, *, verb: str, repair: bool = False) -> Page:
     """
     try:
         return read(body, verb)
-    except etree.XMLSyntaxError as error:
+    except Malformed as error:
         complaint = str(error)
     refuse_foreign(body)
     if not END_OF_ENVELOPE.search(body[-HEAD:]):
@@ -183,8 +184,15 @@ def parse(body: bytes, *, verb: str, repair: bool = False) -> Page:
 
 
 def read(body: bytes, verb: str) -> Page:
-    """The page of a well-formed document; raises ``lxml.etree.XMLSyntaxError`` otherwise."""
-    root = etree.fromstring(body, _parsers.xml)
+    """The page of a well-formed document; raises ``Malformed`` otherwise."""
+    spans: list[tuple[int, int]] | None = None
+    skeleton = body
+    try:
+        if verb in {"ListRecords", "GetRecord"} and (found := slices.cut(body)) is not None:
+            skeleton, spans = found
+        root = etree.fromstring(skeleton, _parsers.xml)
+    except (expat.ExpatError, etree.XMLSyntaxError) as error:
+        raise Malformed(str(error)) from error
     if local(root) != "OAI-PMH":
         refuse_foreign(body)
         raise NotOai(f"the root element is <{local(root)}>, not <OAI-PMH>; is the URL that of the OAI-PMH interface?")
@@ -221,7 +229,7 @@ def read(body: bytes, verb: str) -> Page:
     if verb == "ListSets":
         sets = tuple(Set(spec=child(s, "setSpec"), name=child(s, "setName")) for s in elements(answer) if local(s) == "set")
         return Page(verb=verb, response_date=response_date, sets=sets, token=token, complete_list_size=size, size=len(body))
-    records, damaged = list_records(answer, body) if verb != "ListIdentifiers" else list_headers(answer)
+    records, damaged = list_records(answer, body, spans) if verb != "ListIdentifiers" else list_headers(answer)
     return Page(
         verb=verb,
         response_date=response_date,
@@ -234,8 +242,8 @@ def read(body: bytes, verb: str) -> Page:
     )
 
 
-def list_records(answer: etree._Element, body: bytes) -> tuple[list[Record], list[Damage]]:
-    """Records and damages of a ListRecords or GetRecord element."""
+def list_records(answer: etree._Element, body: bytes, spans: list[tuple[int, int]] | None) -> tuple[list[Record], list[Damage]]:
+    """Records and damages of a ListRecords or GetRecord element, whose payloads are at these spans of the body."""
     found: list[tuple[etree._Element, etree._Element | None]] = []
     for element in answer:
         if local(element) != "record":
@@ -250,7 +258,10 @@ def list_records(answer: etree._Element, body: bytes) -> tuple[list[Record], lis
         if header is None:
             header = element  # reported below as a record without an identifier
         found.append((header, metadata))
-    payloads = slices.payloads(body, [metadata for _, metadata in found if metadata is not None])
+    elements_found = [metadata for _, metadata in found if metadata is not None]
+    if spans is None or len(spans) != len(elements_found):
+        spans = slices.by_expat(body)
+    payloads = slices.payloads(body, elements_found, spans)
     records: list[Record] = []
     damaged: list[Damage] = []
     for number, (header, metadata) in enumerate(found, 1):

@@ -11,10 +11,8 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from lxml import etree
-
 from harvester import oai
-from harvester.errors import Unreadable
+from harvester.errors import Malformed, Unreadable
 
 RECORD: Final = re.compile(rb"<(?:[\w.-]+:)?record\b[^>]*>\s*<(?:[\w.-]+:)?header\b")
 HEADER: Final = re.compile(rb"<(?:[\w.-]+:)?header\b")
@@ -63,7 +61,7 @@ def parse_piece(document: bytes, verb: str) -> oai.Page | str:
     """The page of a small document, or the parser's complaint."""
     try:
         return oai.read(document, verb)
-    except etree.XMLSyntaxError as error:
+    except Malformed as error:
         return str(error)
 
 

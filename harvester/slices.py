@@ -4,9 +4,10 @@ A payload is the content of ``<metadata>``, without the white space around it, a
 added or changed only where the bytes alone would lose their meaning: a page in another encoding is first turned into
 UTF-8, and a namespace prefix that only an ancestor declares is declared on the payload's first tag.
 
-The fast way finds the ``<metadata>`` tags by plain search and trusts it when their number is that of the
-parsed elements and the page has neither comments nor CDATA, where tags could be hidden. Otherwise expat reports the
-exact byte positions, at a tenth of the speed.
+Nearly every page can be ``cut``: where there are no comments, CDATA sections or declarations, every ``<`` begins a tag,
+so plain search finds the ``<metadata>`` elements exactly. expat then checks the whole page (18 microseconds a record of
+4 kB), and lxml builds a tree only of the skeleton that is left without the payloads (2 instead of 95). Any other page
+goes through lxml as a whole, and expat reports the exact byte positions.
 """
 
 from __future__ import annotations
@@ -25,17 +26,30 @@ SPACE: Final = b" \t\r\n"
 TAG_GOES_ON: Final = frozenset({b">", b"/", b" ", b"\t", b"\r", b"\n"})  # what may follow an element's name
 
 
-def payloads(body: bytes, metadata: Sequence[etree._Element]) -> Iterator[bytes]:
-    """The payloads of these elements, which stand in the page in this order; empty bytes for an empty element."""
-    plain = b"<!--" not in body and b"<![CDATA[" not in body and body.find(b"<?", 5) < 0
-    spans = (by_search(body, len(metadata)) if plain else None) or by_expat(body)
+def cut(body: bytes) -> tuple[bytes, list[tuple[int, int]]] | None:
+    """The page without its payloads, and where they are; None for a page that cannot be cut by plain search.
+
+    Raises ``xml.parsers.expat.ExpatError`` when the page is not well-formed.
+    """
+    if b"<!" in body or body.find(b"<?", 5) >= 0:
+        return None
+    spans = by_search(body)
+    if not spans:
+        return None
+    expat.ParserCreate(namespace_separator=" ").Parse(body, True)
+    edges = [0, *(edge for span in spans for edge in span), len(body)]
+    return b"".join(body[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)), spans
+
+
+def payloads(body: bytes, metadata: Sequence[etree._Element], spans: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+    """The payloads of these elements, which stand in the page in this order at these spans; empty bytes for an empty element."""
     for element, (start, end) in zip(metadata, spans, strict=True):
         payload = body[start:end].strip(SPACE)
         yield declared(payload, element) if payload.startswith(b"<") else b""
 
 
-def by_search(body: bytes, count: int) -> list[tuple[int, int]] | None:
-    """Spans of the contents by plain search, or None when the tags found cannot be the elements parsed."""
+def by_search(body: bytes) -> list[tuple[int, int]] | None:
+    """Spans of the contents by plain search, or None when a payload has a <metadata> of its own."""
     spans: list[tuple[int, int]] = []
     opened: int | None = None
     at = body.find(b"metadata")
@@ -50,13 +64,13 @@ def by_search(body: bytes, count: int) -> list[tuple[int, int]] | None:
                 spans.append((opened, before.start()))
                 opened = None
             elif opened is not None:
-                return None  # nested: some payload has a <metadata> of its own
+                return None
             elif body[close - 1 : close] == b"/":
                 spans.append((close + 1, close + 1))
             else:
                 opened = close + 1
         at = body.find(b"metadata", after)
-    return spans if len(spans) == count and opened is None else None
+    return spans if opened is None else None
 
 
 def by_expat(body: bytes) -> list[tuple[int, int]]:

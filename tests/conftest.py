@@ -79,7 +79,7 @@ def template_database(postgres_url: str) -> Iterator[str]:
 def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     """URL of a fresh database with all migrations; dropped after the test, whoever is still connected."""
     name = f"windrow_test_{os.getpid()}_{next(_numbers)}"
-    administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database} STRATEGY file_copy")
+    administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database}")
     yield named(postgres_url, name)
     administer(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

@@ -10,11 +10,14 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -164,6 +167,26 @@ def test_a_killed_server_is_started_again_with_everything_that_was_committed(ser
     assert run_sql(server, "SELECT count(*) FROM crash") == [1000]
 
 
+def test_a_start_waits_for_the_last_clients_of_a_killed_server(server: Embedded) -> None:
+    """harvest 21"""
+    pid = server.state().pid
+    assert pid is not None
+    client = psycopg.connect(server.url().replace("+psycopg", ""))
+    backend = client.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)  # as one that is busy with a long statement
+    later = threading.Timer(0.2, os.kill, (backend, signal.SIGCONT))
+    later.start()
+    try:
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: server.state().status == "stale")
+        assert server.start().pid != pid
+        assert gone(backend)
+    finally:
+        later.join()
+        client.close()
+    assert "is still in use" in server.log_file.read_text()
+
+
 def test_a_lock_file_whose_process_number_is_another_program_now_is_recovered_from(server: Embedded) -> None:
     pid = server.state().pid
     assert pid is not None
@@ -252,11 +275,18 @@ def test_a_path_that_the_shell_would_read_is_refused(short_tmp: Path) -> None:
         Embedded(home=short_tmp / "a$b").start()
 
 
-def test_a_server_whose_folder_was_removed_gives_way_to_a_new_one(fresh: Embedded) -> None:
+def test_a_server_whose_folder_was_removed_gives_way_to_a_new_one(fresh: Embedded, caplog: pytest.LogCaptureFixture) -> None:
     old = fresh.start(FAST).pid
+    assert old is not None
+    os.kill(old, signal.SIGSTOP)  # sooner or later it would notice and end by itself
     shutil.rmtree(fresh.folder)
-    assert fresh.start(FAST).pid != old
-    assert gone(old)
+    try:
+        assert fresh.start(FAST).pid != old
+        assert gone(old)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(old, signal.SIGKILL)
+    assert "ending a database server whose folder was removed" in caplog.text
     assert run_sql(fresh, "SELECT 1") == [1]
 
 

@@ -208,8 +208,8 @@ def test_an_error_quotes_no_payload(database: Engine) -> None:
         connection.execute(statement, {"scope": "all", "reason": "payload"})
         with pytest.raises(StatementFailed, match="duplicate key value") as error:
             connection.execute(statement, {"scope": "all", "reason": "payload"})
-    assert "payload" not in str(error.value)
-    assert "payload" not in str(error.value.__cause__).replace("(:reason)", "")
+    assert "payload" not in f"{error.value} {error.value.__cause__}"
+    assert database.hide_parameters is True  # nor does SQLAlchemy's own log, where somebody switches it on
 
 
 def test_a_lost_connection_is_said_and_replaced(database: Engine) -> None:
