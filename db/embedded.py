@@ -105,7 +105,7 @@ class Embedded:
             # https://www.postgresql.org/docs/current/storage-file-layout.html: pid, data folder, start, port, socket folder,
             # address, shared memory, status; the later lines are added while it starts.
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return State(status="stopped" if (self.data / "PG_VERSION").exists() else "absent")
         except PermissionError as error:
             raise self._foreign() from error

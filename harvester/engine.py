@@ -372,7 +372,7 @@ class Engine:
             self._tell(
                 "delete.held", f"{committed.hold.reason}; windrow deletions show {source.name}", source=source.name, group=source.group
             )
-        if page is not None and step.window is not None:
+        if step.window is not None and (page is not None or committed.page != Totals()):
             window = step.course.windows[0] if step.course is not None and step.course.windows else step.window
             self._observe(
                 PageSaved(source=source.name, group=source.group, page=committed.page, received=window.received, size=window.size)
@@ -518,7 +518,7 @@ class Engine:
                     await self._relieve()
                 except StoreUnavailable as error:
                     log.info("the database does not answer: %s", error)
-            configuration = self._watch()
+            configuration = await self._beside(self._watch)
             if configuration is not None:
                 await self._reconfigure(configuration)
             await anyio.sleep(LOOK)

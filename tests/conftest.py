@@ -40,6 +40,14 @@ def named(url: str, database: str) -> str:
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's shell reaches a test, and none reaches the developer's own database."""
+    for name in [name for name in os.environ if name.startswith("WINDROW_") and name != "WINDROW_TEST_DATABASE_URL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WINDROW_HOME", "/dev/null/name-a-home-in-the-test")
+
+
 @pytest.fixture(scope="session")
 def short_tmp() -> Iterator[Path]:
     """A folder that every user may pass, with a path short enough for a unix socket; pytest's own is neither."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Final, NoReturn, TextIO
 
 import typer
 
+from db.errors import DatabaseError
 from harvester.problems import ConfigurationError
 
 BAD_CONFIGURATION: Final = 2  # exit status: nothing was requested or changed
@@ -24,6 +26,22 @@ def problems(error: ConfigurationError, *, to: TextIO | None = None) -> NoReturn
     for problem in error.problems:
         typer.echo(str(problem), file=to or sys.stderr)
     raise typer.Exit(BAD_CONFIGURATION)
+
+
+def refuse(message: str) -> NoReturn:
+    """Prints one sentence on standard error and exits with 2: nothing was done."""
+    typer.echo(message, err=True)
+    raise typer.Exit(BAD_CONFIGURATION)
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Inside: a database that cannot be used is one sentence on standard error and exit status 1."""
+    try:
+        yield
+    except DatabaseError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
 
 
 def problems_as_values(error: ConfigurationError) -> list[dict[str, object]]:

@@ -175,7 +175,8 @@ WHERE r.source = %(source)s AND r.identifier = gone.identifier AND NOT r.deleted
 # ------------------------------------------------------------------- ledger
 
 CLOSE: Final = """
-UPDATE harvest.run SET state = %(state)s, error = %(error)s, finished_at = now() WHERE id = %(run)s"""
+UPDATE harvest.run SET state = %(state)s, error = %(error)s, deleted = deleted + %(deleted)s, finished_at = now()
+WHERE id = %(run)s"""
 
 SETTLE: Final = "UPDATE harvest.run SET state = 'replaced' WHERE id = %(run)s AND state = 'failed'"
 

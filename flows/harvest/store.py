@@ -197,7 +197,7 @@ class PostgresStore:
             live_change, deleted_change = changes.live, changes.tombstones
             missing: tuple[str, ...] = ()
             hold: Hold | None = None
-            lost = False
+            lost, gone = False, 0
             if step.compare:
                 missing, lost = self._compare(cursor, commit, run)
             if step.end is not None and step.end.state == "complete":
@@ -205,7 +205,7 @@ class PostgresStore:
                 live_change, deleted_change = live_change - gone, deleted_change + gone
                 changes.page = Totals(**{**fields(changes.page), "deleted": changes.page.deleted + gone})
             if step.end is not None:
-                self._close_window(cursor, commit, run)
+                self._close_window(cursor, commit, run, gone)
             live, known = self._move_on(connection, cursor, commit, live_change, deleted_change)
             over = commit.end is not None or isinstance(step.then, Closed)
             row = cursor.execute(statements.TOTALS, {"pass_id": commit.pass_id}).fetchone() if over else None
@@ -360,12 +360,12 @@ class PostgresStore:
         return apply_deletions(cursor, source.name, run, held=False), None
 
     @staticmethod
-    def _close_window(cursor: psycopg.Cursor[Any], commit: Commit, run: int) -> None:
+    def _close_window(cursor: psycopg.Cursor[Any], commit: Commit, run: int, gone: int) -> None:
         window, end = commit.step.window, commit.step.end
         if window is None or end is None:
             return
         state = "gap" if end.state == "failed" and window.attempts >= REPAIRS else end.state
-        cursor.execute(statements.CLOSE, {"run": run, "state": state, "error": end.error})
+        cursor.execute(statements.CLOSE, {"run": run, "state": state, "error": end.error, "deleted": gone})
         if end.settles is not None:
             cursor.execute(statements.SETTLE, {"run": end.settles})
         if state == "complete" and window.kind is WindowKind.DELTA:

@@ -275,6 +275,14 @@ def test_a_path_that_the_shell_would_read_is_refused(short_tmp: Path) -> None:
         Embedded(home=short_tmp / "a$b").start()
 
 
+def test_a_home_that_cannot_be_a_folder_is_refused() -> None:
+    server = Embedded(home=Path("/dev/null/windrow"))
+    assert server.state().status == "absent"
+    assert server.stop() is False
+    with pytest.raises(FolderRefused, match="/dev/null/windrow/postgres.lock cannot be used .*; set WINDROW_HOME to a folder of your own"):
+        server.start()
+
+
 def test_a_server_whose_folder_was_removed_gives_way_to_a_new_one(fresh: Embedded, caplog: pytest.LogCaptureFixture) -> None:
     old = fresh.start(FAST).pid
     assert old is not None

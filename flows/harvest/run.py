@@ -1,0 +1,114 @@
+"""One run of the harvest: engine, store and client put together. The command and the Prefect flow both call it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sqlalchemy.engine import Engine as Database
+
+from flows.harvest.store import PostgresStore
+from harvester.client import Client
+from harvester.configuration import load
+from harvester.engine import Engine
+from harvester.events import Observer
+from harvester.problems import ConfigurationError
+from harvester.secrets import OUTSIDE_PREFECT, Resolvers
+from harvester.settings import Settings
+from harvester.sources import Configuration
+
+IGNORE: Observer = lambda happening: None  # noqa: E731
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """Which of the configured sources take part; empty tuples are all of them."""
+
+    sources: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def of(self, configuration: Configuration) -> Configuration:
+        """The configuration with only these sources. Names that it does not know are passed over (see ``unknown``)."""
+        if not self.sources and not self.groups:
+            return configuration
+        kept = {
+            name: source
+            for name, source in configuration.sources.items()
+            if (not self.sources or name in self.sources) and (not self.groups or source.group in self.groups)
+        }
+        return replace(configuration, sources=kept)
+
+    def unknown(self, configuration: Configuration) -> list[str]:
+        """Names of sources and groups that are not configured."""
+        return [f"source {name}" for name in self.sources if name not in configuration.sources] + [
+            f"group {name}" for name in self.groups if name not in configuration.groups
+        ]
+
+
+@dataclass(kw_only=True, slots=True)
+class Watch:
+    """Notices a changed ``sources.yaml`` and reads it; a faulty one is told once and the old one stays in force.
+
+    ``current`` is the newest that was good; None while the file is as it was at the start.
+    """
+
+    path: Path
+    settings: Settings
+    choice: Choice
+    complain: Callable[[ConfigurationError], None]
+    current: Configuration | None = None
+    _seen: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        self._seen = self._stamp()
+
+    def __call__(self) -> Configuration | None:
+        stamp = self._stamp()
+        if stamp == self._seen or stamp is None:
+            return None
+        self._seen = stamp
+        try:
+            self.current = self.choice.of(load(self.path, self.settings))
+        except ConfigurationError as error:
+            self.complain(error)
+            return None
+        return self.current
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None  # an editor replaces the file; it is looked at again in two seconds
+        return status.st_mtime_ns, status.st_size
+
+
+@dataclass(kw_only=True, slots=True)
+class Run:
+    """A run that can be watched (``engine.views``) and stopped at a page boundary (``stop``, from any thread of the loop)."""
+
+    configuration: Configuration
+    database: Database
+    observe: Observer = IGNORE
+    watch: Callable[[], Configuration | None] = lambda: None
+    resolvers: Resolvers = field(default_factory=lambda: OUTSIDE_PREFECT)
+    engine: Engine | None = None
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    async def harvest(self, *, once: bool = False, seconds: float | None = None) -> None:
+        """Harvest; see ``Engine.run``."""
+        store = PostgresStore(self.database)
+        async with Client(resolvers=self.resolvers) as client:
+            self.engine = Engine(self.configuration, store, client, observe=self.observe, watch=self.watch)
+            try:
+                if not self._stopped.is_set():
+                    await self.engine.run(once=once, seconds=seconds)
+            finally:
+                await store.close()
+
+    def stop(self) -> None:
+        """End the run at the next page boundary of every source."""
+        self._stopped.set()
+        if self.engine is not None:
+            self.engine.stop()
