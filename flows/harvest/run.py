@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sqlalchemy.engine import Engine as Database
-
-from flows.harvest.store import PostgresStore
+from flows.harvest.store import Database, PostgresStore
 from harvester.client import Client
 from harvester.configuration import load
 from harvester.engine import Engine

@@ -22,7 +22,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio.to_thread
 import psycopg
@@ -42,6 +42,7 @@ from harvester.sources import Source
 from harvester.store import MISSING, Commit, Committed, Totals
 
 T = TypeVar("T")
+Database: TypeAlias = Engine  # what db.engine.connect gives, for modules that only pass it on
 PAGES_KEPT: Final = "7 days"  # of harvest.page: long enough to see what happened at the weekend
 STAGE_COLUMNS: Final = ["text", "text", "bool", "text[]", "bytea", "bytea"]
 WAIT_FOR: Final = (Unreachable, Busy, OutOfSpace)  # the database may answer later; everything else is a mistake

@@ -194,8 +194,8 @@ def test_an_engine_speaks_utc_and_says_who_it_is(database_url: str) -> None:
         ("DO $$ BEGIN RAISE deadlock_detected; END $$", Busy, "40P01"),
     ],
 )
-def test_a_refused_statement_becomes_one_of_our_errors(database: Engine, statement: str, kind: type[Exception], state: str) -> None:
-    with database.connect() as connection, pytest.raises(kind) as error:
+def test_a_refused_statement_becomes_one_of_our_errors(untouched: Engine, statement: str, kind: type[Exception], state: str) -> None:
+    with untouched.connect() as connection, pytest.raises(kind) as error:
         connection.execute(text(statement))
     assert type(error.value) is kind
     assert error.value.sqlstate == state  # type: ignore[attr-defined]

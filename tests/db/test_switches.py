@@ -58,15 +58,23 @@ def test_these_are_scopes(scope: str) -> None:
 
 
 @pytest.mark.parametrize("scope", ["", "ALL", "everything", "group", "group:", "group: a", "sources:a", "source:a\nb", "all:x", ":a"])
-def test_these_are_none_and_the_message_says_what_is(database: Engine, scope: str) -> None:
+def test_these_are_none_and_the_message_says_what_is(scope: str) -> None:
     """harvest 27"""
     with pytest.raises(ScopeError, match="is not a scope; write all, group:NAME, source:NAME or target:NAME"):
-        pause(database, scope, "r", "b")
-    with pytest.raises(ScopeError):
-        resume(database, scope)
-    with pytest.raises(ScopeError):
-        raise_alarm(database, "k", scope, "m")
-    assert paused(database) == {}
+        checked_scope(scope)
+
+
+def test_nothing_is_switched_or_raised_for_a_scope_that_is_none(untouched: Engine) -> None:
+    """harvest 27"""
+    for attempt in (
+        lambda: pause(untouched, "everything", "r", "b"),
+        lambda: resume(untouched, "everything"),
+        lambda: raise_alarm(untouched, "k", "everything", "m"),
+        lambda: clear_alarm(untouched, "k", "everything"),
+    ):
+        with pytest.raises(ScopeError):
+            attempt()
+    assert (paused(untouched), open_alarms(untouched)) == ({}, [])
 
 
 @pytest.mark.parametrize(
