@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flows.commands import db, harvest, sources
+from flows.commands import coverage, db, deletions, demo, harvest, operate, records, simulate, sources, status
 
 app = typer.Typer(
     name="windrow",
@@ -14,8 +14,21 @@ app = typer.Typer(
     help="Harvests the catalogues of a library consortium, within the limits of its servers, and keeps its systems in step.",
 )
 app.command(name="harvest")(harvest.harvest)
+app.command(name="simulate")(simulate.simulation)
 app.add_typer(sources.app, name="sources")
+app.command(name="status")(status.status)
+app.command(name="explain")(status.explain)
+app.command(name="pause")(operate.pause)
+app.command(name="resume")(operate.resume)
+app.command(name="rewind")(operate.rewind)
+app.command(name="reset")(operate.reset)
+app.command(name="fetch")(records.fetch)
+app.command(name="records")(records.records)
+app.command(name="failures")(records.failures)
+app.command(name="coverage")(coverage.coverage)
+app.add_typer(deletions.app, name="deletions")
 app.add_typer(db.app, name="db")
+app.command(name="demo")(demo.demo)
 
 
 def main() -> None:

@@ -102,7 +102,14 @@ class Client:
             raise NotDelivered(f"no connection to {host(source.url)}: {error or type(error).__name__}") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Refused(f"the URL cannot be asked: {error}") from error
+        except httpx.LocalProtocolError:
+            # Its text, and that of what caused it, shows the header: it may be a secret with a line break at its end.
+            raise Refused(f"a header for {host(source.url)} cannot be sent; look for line breaks in headers and secrets") from None
+        except UnicodeError:
+            raise Refused(f"{host(source.url)} cannot be asked: its name, or a header, has characters that HTTP cannot carry") from None
         except (httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError, httpx.DecodingError) as error:
+            if "location header" in str(error):  # httpx looks at it although it is told not to follow
+                raise Refused("the repository redirects to something that is no URL") from None
             raise Interrupted(f"the answer broke off ({type(error).__name__}{f': {error}' if str(error) else ''})") from error
 
     async def _follow(self, source: Source, request: Request, seconds: float, began: float) -> Reply:
@@ -135,11 +142,16 @@ class Client:
                     return Reply(status=response.status_code, headers=kept, body=body, seconds=time.perf_counter() - began)
                 try:
                     target = url.join(response.headers["location"])
-                except httpx.InvalidURL as error:
+                except (httpx.InvalidURL, ValueError) as error:
                     raise Refused("the repository redirects to something that is no URL") from error
             if target.scheme not in {"http", "https"} or not target.host:
                 raise Refused(f"the repository redirects to {target.scheme or 'no scheme'}:, only http and https are followed")
-            url = target if target.query else target.copy_with(params=httpx.QueryParams(dict(request.parameters())))
+            if origin(target) == home:
+                url = target if target.query else target.copy_with(params=httpx.QueryParams(parameters))
+            else:  # a server that repeats our query in its Location must not hand on the keys in it
+                url = target if target.query else target.copy_with(params=httpx.QueryParams(dict(request.parameters())))
+                for name in source.query.keys() & url.params.keys():
+                    url = url.copy_remove_param(name)
         raise Refused(f"the repository redirects more than {REDIRECTS} times")
 
     def _value(self, value: str | SecretRef) -> str:
@@ -159,11 +171,13 @@ async def inflate(chunks: AsyncIterator[bytes], encoding: str, limit: int) -> by
             if len(pending) < 2:
                 continue
             known, decoder = True, decompressor(pending, encoding)
-        while pending:
+        full = False
+        while pending or full:
             try:
                 part, pending = decoder(pending) if decoder else (pending, b"")
             except zlib.error as error:
                 raise Interrupted(f"the compressed answer is damaged: {error}") from error
+            full = decoder is not None and len(part) == INFLATE  # the decompressor may keep more, and want no more bytes for it
             size += len(part)
             if size > limit:
                 raise TooLarge(f"the page is larger than {limit:,} bytes after decompression; page_bytes_limit allows no more")
@@ -183,8 +197,13 @@ def decompressor(head: bytes, encoding: str) -> Callable[[bytes], tuple[bytes, b
         return None
 
     def step(data: bytes) -> tuple[bytes, bytes]:
+        nonlocal inflater
+        if inflater.eof:
+            if not (head.startswith(GZIP) and data and data.startswith(GZIP[: len(data)])):
+                return b"", b""  # what follows the end is padding
+            inflater = zlib.decompressobj(wbits=31)  # gzip may come in several members (RFC 1952, 2.2)
         part = inflater.decompress(data, INFLATE)
-        return part, b"" if inflater.eof else inflater.unconsumed_tail
+        return part, inflater.unused_data if inflater.eof else inflater.unconsumed_tail
 
     return step
 

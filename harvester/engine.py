@@ -22,6 +22,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Final, Protocol, TypeVar
@@ -36,7 +37,7 @@ from harvester.course import Course, Memory
 from harvester.errors import HarvestError, NoRecordsMatch, OwnershipLost, StoreUnavailable
 from harvester.events import GroupView, Notice, Observer, Outcome, PageSaved, PassFinished
 from harvester.oai import Page, Request
-from harvester.passes import Closed, Finished, Later, More, Step
+from harvester.passes import LONGEST_WAIT, Closed, Finished, Later, More, Step
 from harvester.politeness import AfterPage, after_page, backoff, breaker, latest, rest
 from harvester.schedule import NEVER, Schedule, State
 from harvester.sources import Configuration, PauseMode, Source
@@ -199,9 +200,7 @@ class Engine:
                 await anyio.sleep(CLAIM_AGAIN)
                 continue
             table.owned = True
-            memories = await self._patiently(partial(self._store.recall, self._sources_of(name)))
-            for source in self._sources_of(name):
-                self._seat(table, source, memories[source.name])
+            await self._welcome(self._sources_of(name))
             self._check_over()
             while table.owned:
                 self._dispatch(table)
@@ -238,8 +237,15 @@ class Engine:
         if memory.blocked is not None:
             self._settle_once(seat, Outcome.BLOCKED, memory.blocked)
         elif resting and memory.paused_until is not None:
-            schedule.restore(source.name, now, state=State.PAUSED, until=memory.paused_until)
+            ends = memory.paused_until if source.pause_mode is PauseMode.FIXED else NEVER
+            schedule.restore(source.name, now, state=State.PAUSED, until=ends)
         elif waiting and memory.waiting_until is not None:
+            if self._once and memory.waiting_until > now + LONGEST_WAIT:
+                until = datetime.fromtimestamp(memory.waiting_until, UTC)
+                reason = f"the repository asked not to be disturbed before {until:%Y-%m-%d %H:%M} UTC"
+                schedule.restore(source.name, now, state=State.WAITING, until=NEVER, attempt=memory.attempt, reason=reason)
+                self._settle_once(seat, Outcome.FAILED, reason)
+                return
             schedule.restore(source.name, now, state=State.WAITING, until=memory.waiting_until, attempt=memory.attempt, reason=memory.error)
 
     # ----------------------------------------------------------------- pages
@@ -283,13 +289,13 @@ class Engine:
             self._unsaved -= 1
             if not self._unsaved:
                 self._idle.set()
-            if seat.leaving and table.schedule[seat.source.name].state is not State.IN_FLIGHT:
+            if seat.leaving and table.seats.get(seat.source.name) is seat:
                 self._replace(table, seat)
             self._dispatch_all(table)
             self._check_over()
 
     async def _fetch_and_save(self, table: Table, seat: Seat) -> None:
-        source, name = seat.source, seat.source.name
+        source, name, schedule = seat.source, seat.source.name, table.schedule
         request: Request | None = None
         reply: Reply | None = None
         error: HarvestError | None = None
@@ -307,8 +313,10 @@ class Engine:
         except HarvestError as problem:
             error = problem
         finally:
-            table.schedule.answer(name, self._clock())
+            schedule.answer(name, self._clock())  # of the group as it was: it may have been lost, and even won back
             self._in_flight -= 1
+        if table.schedule is not schedule:
+            return
         self._dispatch(table)  # before anything else is done: the slot is what is scarce
         async with self._savers:
             page: Page | None = None
@@ -358,7 +366,7 @@ class Engine:
             seconds=seconds,
             since_pause=pause.since_pause,
             paused_until=pause.paused_until,
-            waiting_until=then.until if isinstance(then, Later) else None,
+            waiting_until=then.until if isinstance(then, Later) else then.not_before if isinstance(then, Finished) else None,
             attempt=then.attempt if isinstance(then, Later) else 0,
             blocked=then.reason if isinstance(then, Closed) else None,
             started=course.started,
@@ -366,7 +374,7 @@ class Engine:
         if isinstance(then, Finished):
             commit = replace(commit, end=self._pass_end(seat, step, course, then, pause, now))
         committed = await self._commit(table, commit)
-        seat.memory, seat.known = after(memory, commit, live=committed.live), committed.known
+        seat.memory, seat.known = committed.memory or after(memory, commit, live=committed.live), committed.known
         seat.held = seat.held or committed.hold is not None
         if committed.hold is not None:
             self._tell(
@@ -477,24 +485,32 @@ class Engine:
     async def _course_changed(self, table: Table, seat: Seat, error: OwnershipLost) -> None:
         """A command changed the course while a page was on its way, or the group is lost; the page was not saved."""
         source, now = seat.source, self._clock()
+        if table.seats.get(source.name) is not seat:
+            return
         if not await self._patiently(partial(self._store.claim, source.group)):
-            table.owned = False
-            table.schedule = Schedule(table.schedule.group, rng=self._rng)
-            table.seats.clear()
-            table.wake.set()
+            self._lose(table)
             return
         self._tell("course.changed", f"{error}; it begins again from what is stored", source=source.name, group=source.group)
         memories = await self._patiently(partial(self._store.recall, [source]))
+        if table.seats.get(source.name) is not seat:
+            return
         seat.memory = memories[source.name]
         table.schedule.finish(source.name, now, now, bulk=seat.memory.watermark is None)
         if seat.memory.blocked is not None:
             table.schedule.block(source.name, seat.memory.blocked, now)
         table.wake.set()
 
+    def _lose(self, table: Table) -> None:
+        """Another engine has the group; pages on their way will not be saved."""
+        table.owned = False
+        table.schedule = Schedule(table.schedule.group, rng=self._rng)
+        table.seats.clear()
+        table.wake.set()
+
     def _contain(self, table: Table, seat: Seat, message: str) -> None:
         """A source whose page could not be handled waits for its next turn; the others do not notice."""
         name, now = seat.source.name, self._clock()
-        if name not in table.schedule:
+        if table.seats.get(name) is not seat:
             return
         failures = seat.memory.failures_in_a_row + 1
         seat.memory = replace(seat.memory, failures_in_a_row=failures)
@@ -515,6 +531,7 @@ class Engine:
                 try:
                     await self._obey_switches(await self._store.switches())
                     await self._obey_commands(await self._store.epochs())
+                    await self._keep_groups()
                     await self._relieve()
                 except StoreUnavailable as error:
                     log.info("the database does not answer: %s", error)
@@ -523,19 +540,32 @@ class Engine:
                 await self._reconfigure(configuration)
             await anyio.sleep(LOOK)
 
+    async def _keep_groups(self) -> None:
+        """A group whose lock went with a lost connection is claimed again, or given up when another engine was faster."""
+        for name, table in self._tables.items():
+            if table.owned and not await self._store.claim(name) and table.owned:
+                self._lose(table)
+
     async def _obey_switches(self, switches: Mapping[str, str]) -> None:
         now = self._clock()
         for name, table in self._tables.items():
             for seat in list(table.seats.values()):
                 entry = table.schedule[seat.source.name]
+                seat.source = entry.source
                 scopes = ("all", f"group:{name}", f"source:{seat.source.name}")
                 reason = next((f"paused by an operator ({scope}): {switches[scope]}" for scope in scopes if scope in switches), None)
                 stopped = entry.state is State.BLOCKED and (entry.reason or "").startswith("paused by an operator")
                 if reason is not None and entry.state in (State.IDLE, State.READY, State.PAUSED, State.WAITING):
                     table.schedule.block(seat.source.name, reason, now)
                     self._settle_once(seat, Outcome.BLOCKED, reason)
+                elif reason is not None and entry.state in (State.IN_FLIGHT, State.SAVING):
+                    # In a list it is never seen at rest: its next page is under way as soon as one is saved. So it pauses
+                    # there as after many records, until the next look finds it.
+                    seat.source = replace(entry.source, pause_after_records=1, pause_seconds=3 * LOOK, pause_mode=PauseMode.FIXED)
+                    seat.memory = replace(seat.memory, since_pause=2)
                 elif reason is None and stopped and not seat.done:
-                    table.schedule.resume(seat.source.name, now)
+                    table.schedule.leave(seat.source.name)  # its pause, its wait and its due time hold as before
+                    self._seat(table, seat.source, seat.memory)
                     table.wake.set()
 
     async def _obey_commands(self, epochs: Mapping[str, int]) -> None:
@@ -546,10 +576,14 @@ class Engine:
                 name = seat.source.name
                 if seat.done or epochs.get(name, seat.memory.epoch) == seat.memory.epoch or table.schedule[name].state not in quiet:
                     continue
-                memories = await self._store.recall([seat.source])
+                source = table.schedule[name].source
+                memories = await self._store.recall([source])
                 if table.seats.get(name) is seat and table.schedule[name].state in quiet:  # it may have gone on meanwhile
+                    before = table.schedule[name].reason or ""
                     table.schedule.leave(name)
-                    self._seat(table, seat.source, memories[name])
+                    self._seat(table, source, memories[name])
+                    if before.startswith("paused by an operator") and table.schedule[name].state is not State.DISABLED:
+                        table.schedule.block(name, before, self._clock())  # another course, but still paused
                     table.wake.set()
 
     async def _relieve(self) -> None:
@@ -577,11 +611,12 @@ class Engine:
             table = self._tables.get(source.group)
             seat = table.seats.get(name) if table is not None else None
             if new is None:
-                gone.append(name)
                 self._tell("source.removed", f"{name} is no longer configured and leaves", source=name, group=source.group)
             else:
                 self._tell("source.changed", f"{name} has a new configuration and begins with it at its next page", source=name)
             if table is None or seat is None:
+                if new is None:
+                    gone.append(name)
                 continue
             seat.leaving, seat.successor = True, new
             if table.schedule[name].state not in (State.IN_FLIGHT, State.SAVING):
@@ -596,28 +631,51 @@ class Engine:
             self._tell("source.added", f"{source.name} joins", source=source.name, group=source.group)
         await self._welcome(added)
         if gone:
-            await self._patiently(partial(self._store.forget, gone))
+            await self._forget(gone)
         self._check_over()
 
     def _replace(self, table: Table, seat: Seat) -> None:
-        """At a page boundary: a source leaves; its successor joins as soon as the store was asked about it."""
+        """At a page boundary: a source leaves; its successor joins, or it is forgotten, as soon as the store was told."""
         name = seat.source.name
         if table.schedule[name].state is State.SAVING:
             table.schedule.finish(name, NEVER, self._clock())
         table.schedule.leave(name)
         del table.seats[name]
-        if seat.successor is not None and self._tasks is not None:
+        if self._tasks is not None and seat.successor is not None:
             self._tasks.start_soon(self._welcome, [seat.successor])
+        elif self._tasks is not None:
+            self._tasks.start_soon(self._forget, [name])
+
+    async def _forget(self, names: list[str]) -> None:
+        """Note the removal of sources, unless they are configured again."""
+        gone = [name for name in names if name not in self._configuration.sources]
+        if gone:
+            await self._patiently(partial(self._store.forget, gone))
 
     async def _welcome(self, sources: Iterable[Source]) -> None:
+        """Seat sources, of which none is in flight; what was configured while the store was asked counts."""
+        groups: dict[str, list[Source]] = {}
+        changed: list[Source] = []
         for source in sources:
-            table = self._tables.get(source.group)
+            groups.setdefault(source.group, []).append(source)
+        for name, expected in groups.items():
+            table = self._tables.get(name)
             if table is None or not table.owned:
-                continue  # the group's own task will seat it when it owns the group
-            memories = await self._patiently(partial(self._store.recall, [source]))
-            if source.name not in table.seats:
-                self._seat(table, source, memories[source.name])
-                table.wake.set()
+                continue  # the group's own task will seat them when it owns the group
+            memories = await self._patiently(partial(self._store.recall, expected))
+            for source in expected:
+                seat, current = table.seats.get(source.name), self._configuration.sources.get(source.name)
+                if current is None or not table.owned:
+                    continue
+                if seat is not None:
+                    seat.successor = current if seat.leaving else seat.successor
+                elif current.fingerprint != source.fingerprint:
+                    changed.append(current)
+                else:
+                    self._seat(table, source, memories[source.name])
+            table.wake.set()
+        if changed:
+            await self._welcome(changed)
 
     # --------------------------------------------------------------- telling
 

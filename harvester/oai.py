@@ -16,7 +16,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from xml.parsers import expat
@@ -28,7 +28,19 @@ from harvester.errors import BotWall, Malformed, NotOai, ProtocolError, Truncate
 
 LISTS: Final = frozenset({"ListRecords", "ListIdentifiers"})
 HEAD: Final = 4096  # bytes: enough of a document's beginning to tell what it is
-END_OF_ENVELOPE: Final = re.compile(rb"</(?:[\w.-]+:)?OAI-PMH\s*>\s*(?:<!--.*?-->\s*)*\Z", re.DOTALL)
+# Each comment ends at its first "-->": a pattern that may try others would take exponential time over many comments.
+END_OF_ENVELOPE: Final = re.compile(rb"</(?:[\w.-]+:)?OAI-PMH\s*>\s*(?:<!--(?:(?!-->).)*-->\s*)*\Z", re.DOTALL)
+ENVELOPE: Final = re.compile(rb"<(?:[\w.-]+:)?OAI-PMH\b")
+DECLARATION: Final = re.compile(rb"""\A<\?xml\s[^>]*?\bencoding\s*=\s*["']([A-Za-z][\w.-]*)["'][^>]*\?>""")
+MARK: Final = b"\xef\xbb\xbf"
+WIDE: Final = (  # how documents begin whose characters are wider than a byte
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
+)
 # What the challenge pages of Cloudflare, Imperva, Akamai, AWS, Anubis and their like have in common.
 BOT_WALL: Final = re.compile(
     rb"just a moment|cf[-_]chl|challenge-platform|attention required|captcha|checking (?:if|your) .{0,40}(?:browser|connection)|"
@@ -171,27 +183,24 @@ def parse(body: bytes, *, verb: str, repair: bool = False) -> Page:
     Raises ``NotOai``, ``Truncated``, ``Unreadable``, ``BotWall``, or a ``ProtocolError`` when the page is an <error>.
     With ``repair``, characters that XML forbids are removed from records that would fail because of them.
     """
+    size, body = len(body), as_utf8(body)
     try:
-        return read(body, verb)
+        return replace(read(body, verb), size=size)
     except Malformed as error:
         complaint = str(error)
     refuse_foreign(body)
     if not END_OF_ENVELOPE.search(body[-HEAD:]):
-        raise Truncated(f"the page ends in the middle of the document, after {len(body):,} bytes: {complaint}")
+        raise Truncated(f"the page ends in the middle of the document, after {size:,} bytes: {complaint}")
     from harvester import salvage  # they need each other: a page is salvaged by parsing its records one by one
 
-    return salvage.parse(body, verb=verb, repair=repair, complaint=complaint)
+    return replace(salvage.parse(body, verb=verb, repair=repair, complaint=complaint), size=size)
 
 
 def read(body: bytes, verb: str) -> Page:
-    """The page of a well-formed document; raises ``Malformed`` otherwise."""
-    spans: list[tuple[int, int]] | None = None
-    skeleton = body
+    """The page of a well-formed document in UTF-8; raises ``Malformed`` otherwise."""
     try:
-        if verb in {"ListRecords", "GetRecord"} and (found := slices.cut(body)) is not None:
-            skeleton, spans = found
-        root = etree.fromstring(skeleton, _parsers.xml)
-    except (expat.ExpatError, etree.XMLSyntaxError) as error:
+        root, spans = tree(body, cutting=verb in {"ListRecords", "GetRecord"})
+    except (expat.ExpatError, etree.XMLSyntaxError, LookupError, ValueError) as error:  # expat: an encoding that it does not know
         raise Malformed(str(error)) from error
     if local(root) != "OAI-PMH":
         refuse_foreign(body)
@@ -199,8 +208,8 @@ def read(body: bytes, verb: str) -> Page:
     info: Any = root.getroottree().docinfo  # the stubs do not know all of it
     if info.doctype:
         raise Unreadable("the page declares a document type; entities are not expanded, so the page is refused")
-    if (info.encoding or "UTF-8").upper() not in {"UTF-8", "UTF8", "US-ASCII", "ASCII"}:
-        return read(to_utf8(body, info.encoding or "UTF-8"), verb)
+    if (info.encoding or "UTF-8").upper() not in {"UTF-8", "US-ASCII"}:
+        raise Unreadable(f"the page is in {info.encoding}, but does not say so in a way that can be trusted")
 
     response_date: datetime | None = None
     errors: list[ProtocolError] = []
@@ -211,11 +220,13 @@ def read(body: bytes, verb: str) -> Page:
             response_date = parse_moment(text(element))
         elif name == "error":
             errors.append(protocol_error(element.get("code") or "", text(element)))
-        elif name == verb:
+        elif name == verb and answer is None:
             answer = element
+        elif name == verb:
+            raise Unreadable(f"the page holds <{verb}> twice")
+    if errors:  # beside a list, too: a list that an error has cut short is no whole page
+        raise errors[0]
     if answer is None:
-        if errors:
-            raise errors[0]
         raise Unreadable(f"the page holds neither <{verb}> nor an <error>")
     if verb == "Identify":
         return Page(verb=verb, response_date=response_date, identity=identity(answer), size=len(body))
@@ -242,6 +253,19 @@ def read(body: bytes, verb: str) -> Page:
     )
 
 
+def tree(body: bytes, *, cutting: bool) -> tuple[etree._Element, list[tuple[int, int]] | None]:
+    """The root of a document; of one that can be cut, that of its skeleton, with the spans of the payloads cut out."""
+    if cutting and (found := slices.cut(body)) is not None:
+        skeleton, spans = found
+        try:
+            root = etree.fromstring(skeleton, _parsers.xml)
+            if sum(1 for _ in root.iter("{*}metadata")) == len(spans):
+                return root, spans
+        except etree.XMLSyntaxError:
+            pass  # expat has read the page to its end, so it is the cut that was wrong: a ">" in an attribute of <metadata>
+    return etree.fromstring(body, _parsers.xml), None
+
+
 def list_records(answer: etree._Element, body: bytes, spans: list[tuple[int, int]] | None) -> tuple[list[Record], list[Damage]]:
     """Records and damages of a ListRecords or GetRecord element, whose payloads are at these spans of the body."""
     found: list[tuple[etree._Element, etree._Element | None]] = []
@@ -260,7 +284,12 @@ def list_records(answer: etree._Element, body: bytes, spans: list[tuple[int, int
         found.append((header, metadata))
     elements_found = [metadata for _, metadata in found if metadata is not None]
     if spans is None or len(spans) != len(elements_found):
-        spans = slices.by_expat(body)
+        try:
+            spans = slices.by_expat(body)
+        except (expat.ExpatError, LookupError, ValueError) as error:
+            raise Malformed(str(error)) from error
+        if len(spans) != len(elements_found):
+            raise Unreadable("the page holds records in more than one place")
     payloads = slices.payloads(body, elements_found, spans)
     records: list[Record] = []
     damaged: list[Damage] = []
@@ -352,6 +381,8 @@ def refuse_foreign(body: bytes) -> None:
     head = body[:HEAD].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not head:
         raise NotOai("the answer is empty")
+    if found := ENVELOPE.search(head):
+        head = head[: found.start()] or head[:1]  # what looks like HTML inside of the envelope is a record's
     low = head.lower()
     if b"<html" in low or low.startswith(b"<!doctype html"):
         if BOT_WALL.search(body[: 16 * HEAD]):
@@ -376,16 +407,17 @@ def parse_moment(value: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: an offset that leads out of the years 1 to 9999
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def format_moment(moment: datetime, *, seconds: bool) -> str:
     """A datestamp argument in the granularity asked for; naive moments are refused."""
     if moment.tzinfo is None:
         raise ValueError(f"a naive datetime ({moment}) says nothing about an instant")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ" if seconds else "%Y-%m-%d")
+    moment = moment.astimezone(UTC).replace(tzinfo=None)  # not strftime: it writes the year 1 as "1"
+    return moment.isoformat(timespec="seconds") + "Z" if seconds else moment.date().isoformat()
 
 
 def fingerprint(records: list[Record], damaged: list[Damage]) -> bytes:
@@ -399,13 +431,36 @@ def fingerprint(records: list[Record], damaged: list[Damage]) -> bytes:
     return digest.digest()
 
 
+def as_utf8(body: bytes) -> bytes:
+    """The document in UTF-8, without a declaration of another encoding; nearly always the document itself.
+
+    White space in front of the declaration, which PHP sites send, is dropped. What the first bytes show counts more than
+    what the declaration says: .NET declares UTF-16 and sends UTF-8. Raises ``Unreadable`` for unknown encodings.
+    """
+    wide = next((encoding for mark, encoding in WIDE if body.startswith(mark)), None)
+    if wide is not None:
+        return to_utf8(body, wide)
+    start = len(MARK) if body.startswith(MARK) else 0
+    if body[start : start + 1].isspace():
+        body, start = body[start:].lstrip(), 0
+    found = DECLARATION.match(body[start : start + HEAD])
+    if found is None:
+        return body
+    encoding = found[1].decode().upper()
+    if encoding == "UTF-8":
+        return body
+    if start or encoding in {"UTF8", "ASCII", "US-ASCII"} or encoding.startswith(("UTF-16", "UTF16")):
+        return body[start + found.end() :]
+    return to_utf8(body, encoding)
+
+
 def to_utf8(body: bytes, encoding: str) -> bytes:
     """The document in UTF-8, without the declaration that named another encoding."""
     try:
         document = body.decode(encoding)
-    except (LookupError, UnicodeDecodeError) as error:
-        raise Unreadable(f"the page cannot be decoded as {encoding}, which it declares: {error}") from error
-    return re.sub(r"\A\ufeff?\s*<\?xml[^>]*\?>", "", document).encode()
+        return re.sub(r"\A\ufeff?\s*<\?xml[^>]*\?>", "", document).encode()
+    except (LookupError, UnicodeError) as error:
+        raise Unreadable(f"the page cannot be decoded as {encoding}: {error}") from error
 
 
 def local(element: etree._Element) -> str:

@@ -58,6 +58,7 @@ SMALL: Final = 50  # identifiers: a window of so few is fetched one by one rathe
 PROBES: Final = 2  # tries of a probe or a GetRecord: they follow upon failures of ListRecords
 STRIKES: Final = 10  # GetRecords in a row that fail before the repository is thought to be down
 REPAIRS: Final = 5  # times a failed window behind the watermark is tried again before it is shown as a gap
+YEARS: Final = (1900, 9000)  # of a responseDate: beyond these an overlap or a window leads out of what a calendar knows
 LONGEST_WAIT: Final = 15 * 60.0  # seconds: who asks for more ends the pass; the next one comes when they said
 
 
@@ -232,7 +233,7 @@ def accept(source: Source, course: Course, page: Page, *, now: float, rng: Rando
     course = replace(course, strikes=0)
     window = course.window
     if window.pending:
-        return fetched(source, course, page.records, page.damaged)
+        return fetched(source, course, page.records, answered(window.pending[0], page))
     if window.method is Method.PROBE:
         return probed(source, course, page, now=now, rng=rng)
 
@@ -281,9 +282,9 @@ def identified(source: Source, course: Course, page: Page, *, now: float, rng: R
         return reject(source, course, Unreadable("Identify names neither granularity nor protocol version"), now=now, rng=rng)
     warnings: list[str] = []
     started = page.response_date
-    if started is None:
+    if started is None or not YEARS[0] <= started.year <= YEARS[1]:
         started = datetime.fromtimestamp(now, UTC) - timedelta(days=1)
-        warnings.append("Identify has no responseDate; the watermark is our clock less a day")
+        warnings.append("Identify has no responseDate that can be used; the watermark is our clock less a day")
     if identity.deleted_record == "no" and source.deletions is Deletions.TOMBSTONES:
         warnings.append("the repository keeps no deletions (deletedRecord=no): deleted records stay unless deletions is sweep or full")
     if identity.protocol_version and not identity.protocol_version.startswith("2"):
@@ -294,6 +295,16 @@ def identified(source: Source, course: Course, page: Page, *, now: float, rng: R
     )
     plan = windows(source, course)
     return Step(course=replace(course, windows=plan, numbered=len(plan)), then=More(), identity=identity)
+
+
+def answered(identifier: str, page: Page) -> tuple[Damage, ...]:
+    """The damages of a GetRecord. An answer without the record is one: only idDoesNotExist says that there is none."""
+    damaged = tuple(replace(each, identifier=each.identifier or identifier) for each in page.damaged)
+    if identifier in {record.identifier for record in page.records} | {each.identifier for each in damaged}:
+        return damaged
+    other = ", ".join(record.identifier for record in page.records)
+    reason = f"GetRecord answered with another record: {other[:200]}" if other else "GetRecord answered without a record"
+    return (*damaged, Damage(identifier=identifier, place="GetRecord", reason=reason, snippet=""))
 
 
 def fetched(source: Source, course: Course, records: Sequence[Record], damaged: Sequence[Damage]) -> Step:
@@ -410,7 +421,7 @@ def reject(source: Source, course: Course, error: HarvestError, *, now: float, r
     """What a failure leads to."""
     if isinstance(error, BotWall):
         return Step(course=fresh_start(course), then=Closed(reason=str(error)))
-    if isinstance(error, Refused):
+    if isinstance(error, Refused) and not (course.started is not None and course.windows and course.window.pending):
         return failed(fresh_start(course) if course.started is not None else None, error)
     if course.started is None:
         return identify_failed(source, course, error, now=now, rng=rng)
@@ -529,7 +540,7 @@ def get_record_failed(source: Source, course: Course, error: HarvestError, *, no
     final = isinstance(error, CannotDisseminateFormat | NoMetadataFormats | TooLarge)
     if not final:
         tries = window.tries + 1
-        if tries < PROBES:
+        if tries < PROBES and not isinstance(error, Refused):
             waiting = replace(course, windows=(replace(window, tries=tries), *course.windows[1:]))
             return later(waiting, error, tries, now=now, rng=rng)
         if course.strikes + 1 >= STRIKES or isinstance(error, NotDelivered | Busy):
@@ -618,7 +629,8 @@ def token_dies(page: Page, now: float) -> float | None:
     if page.token is None or page.token.expires is None:
         return None
     if page.response_date is not None:
-        return now + (page.token.expires - page.response_date).total_seconds()
+        life = (page.token.expires - page.response_date).total_seconds()
+        return now + life if life > 0 else None  # no token is born dead: some servers write their local time with a Z
     return page.token.expires.timestamp()
 
 

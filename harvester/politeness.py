@@ -46,10 +46,10 @@ def retry_after(value: str | None, now: float) -> float | None:
     if not value or not (value := value.strip()):
         return None
     if value.isascii() and value.isdigit():
-        return now + min(float(value[:9]), RETRY_AFTER_CAP)
+        return now + min(float(value), RETRY_AFTER_CAP)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return min(max(moment.timestamp(), now), now + RETRY_AFTER_CAP)
@@ -58,12 +58,12 @@ def retry_after(value: str | None, now: float) -> float | None:
 def breaker(failures: int, threshold: int, interval: float, now: float, rng: Random) -> float:
     """When a source whose last ``failures`` passes failed is due again.
 
-    Below the threshold after its interval; from there on the wait doubles with every failure, up to six hours, with a
-    tenth of jitter so that the sources of a dead host do not come back together.
+    Below the threshold after its interval; from there on the wait doubles with every failure, up to six hours (or
+    the interval, where that is longer), with a tenth of jitter so that the sources of a dead host do not come back together.
     """
     if failures < threshold:
         return now + interval
-    wait = min(BREAKER_CAP, max(interval, MINUTE) * 2.0 ** min(failures - threshold + 1, 16))
+    wait = max(interval, min(BREAKER_CAP, max(interval, MINUTE) * 2.0 ** min(failures - threshold + 1, 16)))
     return now + wait * rng.uniform(0.9, 1.1)
 
 

@@ -15,9 +15,13 @@ from harvester import oai
 from harvester.errors import Malformed, Unreadable
 
 RECORD: Final = re.compile(rb"<(?:[\w.-]+:)?record\b[^>]*>\s*<(?:[\w.-]+:)?header\b")
+# Where the start of a record is damaged, what stands before it tells as well; otherwise the record before would be lost, too.
+NEXT: Final = re.compile(
+    rb"(?:</(?:[\w.-]+:)?(?:metadata|header|about)\s*>\s*</(?:[\w.-]+:)?record\s*>|<(?:[\w.-]+:)?(?:ListRecords|GetRecord)\b[^>]*>)\s*"
+)
 HEADER: Final = re.compile(rb"<(?:[\w.-]+:)?header\b")
 TAIL: Final = re.compile(rb"<(?:[\w.-]+:)?resumptionToken\b|</(?:[\w.-]+:)?(?:ListRecords|GetRecord|ListIdentifiers)\s*>")
-IDENTIFIER: Final = re.compile(rb"<(?:[\w.-]+:)?identifier\s*>\s*(.*?)\s*</", re.DOTALL)
+IDENTIFIER: Final = re.compile(rb"<(?:[\w.-]+:)?identifier\s*>([^<&]+)</")
 FORBIDDEN: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 FORBIDDEN_REFERENCE: Final = re.compile(rb"&#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
 SNIPPET: Final = 500  # characters
@@ -25,24 +29,28 @@ SNIPPET: Final = 500  # characters
 
 def parse(body: bytes, *, verb: str, repair: bool, complaint: str) -> oai.Page:
     """The page, with what cannot be read as damage. Raises ``Unreadable`` when even its frame is broken."""
-    starts = [match.start() for match in (HEADER if verb == "ListIdentifiers" else RECORD).finditer(body)]
-    tail_at = -1
-    if starts:
-        tails = [match.start() for match in TAIL.finditer(body, starts[-1])]
-        tail_at = tails[0] if tails else -1
-    if tail_at < 0:
+    if verb == "ListIdentifiers":
+        starts = [match.start() for match in HEADER.finditer(body)]
+    else:
+        starts = sorted({match.start() for match in RECORD.finditer(body)} | {match.end() for match in NEXT.finditer(body)})
+    found = TAIL.search(body, starts[-1]) if starts else None
+    tail_at = found.start() if found else -1
+    starts = [start for start in starts if start < tail_at]
+    if not starts:
         raise Unreadable(f"the page is not well-formed: {complaint}")
     head, tail = body[: starts[0]], body[tail_at:]
     frame = parse_piece(head + tail, verb)
     if isinstance(frame, str) and repair:
-        frame = parse_piece(repaired(head + tail), verb)
+        head, tail = repaired(head), repaired(tail)
+        frame = parse_piece(head + tail, verb)
     if isinstance(frame, str):
         raise Unreadable(f"the page is not well-formed outside of its records: {frame}")
     end = re.compile(rb"</(?:[\w.-]+:)?(?:ListRecords|GetRecord|ListIdentifiers)\s*>.*", re.DOTALL).search(tail)
     closing = end[0] if end else tail
     records: list[oai.Record] = []
     damaged: list[oai.Damage] = []
-    for number, (start, stop) in enumerate(zip(starts, [*starts[1:], tail_at], strict=True), 1):
+    number = 1
+    for start, stop in zip(starts, [*starts[1:], tail_at], strict=True):
         piece = body[start:stop]
         page = parse_piece(head + piece + closing, verb)
         if isinstance(page, str) and repair:
@@ -54,6 +62,9 @@ def parse(body: bytes, *, verb: str, repair: bool, complaint: str) -> oai.Page:
         else:
             records.extend(page.records)
             damaged.extend(replace(damage, place=place) for damage in page.damaged)
+            if not page.records and not page.damaged:
+                continue  # a comment between two records
+        number += 1
     return replace(frame, records=tuple(records), damaged=tuple(damaged), size=len(body), digest=oai.fingerprint(records, damaged))
 
 
@@ -80,8 +91,7 @@ def identifier(piece: bytes) -> str | None:
     match = IDENTIFIER.search(piece)
     if not match:
         return None
-    value = FORBIDDEN.sub("", match[1].decode(errors="replace"))
-    return value if value and "<" not in value and "&" not in value else None
+    return FORBIDDEN.sub("", match[1].decode(errors="replace")).strip() or None
 
 
 def snippet(piece: bytes) -> str:

@@ -207,9 +207,7 @@ class Schedule:
 
     def more(self, name: str, now: float, *, bulk: bool) -> None:
         """The page is saved; the source has another one to fetch."""
-        entry = self._entries[name]
-        entry.bulk = bulk
-        self._move(entry, Event.MORE, now)
+        self._move(self._entries[name], Event.MORE, now, bulk=bulk)
 
     def rest(self, name: str, until: float, now: float) -> None:
         """The source pauses, or pauses longer."""
@@ -221,8 +219,7 @@ class Schedule:
 
     def finish(self, name: str, due: float, now: float, *, bulk: bool = False) -> None:
         """The pass is over; the next one is due at ``due``."""
-        self._entries[name].bulk = bulk
-        self._move(self._entries[name], Event.FINISH, now, until=due)
+        self._move(self._entries[name], Event.FINISH, now, until=due, bulk=bulk)
 
     def block(self, name: str, reason: str, now: float) -> None:
         """No request is sent until ``resume``."""
@@ -276,8 +273,18 @@ class Schedule:
 
     # ------------------------------------------------------------- machinery
 
-    def _move(self, entry: Entry, event: Event, now: float, *, until: float = NEVER, attempt: int = 0, reason: str | None = None) -> None:
-        """The one place where a state changes."""
+    def _move(
+        self,
+        entry: Entry,
+        event: Event,
+        now: float,
+        *,
+        until: float = NEVER,
+        attempt: int = 0,
+        reason: str | None = None,
+        bulk: bool | None = None,
+    ) -> None:
+        """The one place where a state changes. An impossible event changes nothing."""
         target = TRANSITIONS.get((entry.state, event))
         if target is None:
             raise ImpossibleTransition(f"{entry.source.name}: {event} is impossible while {entry.state}")
@@ -285,6 +292,7 @@ class Schedule:
         if not (entry.state is State.PAUSED and target is State.PAUSED):
             entry.began = now
         entry.state, entry.until, entry.attempt, entry.reason = target, until, attempt, reason
+        entry.bulk = entry.bulk if bulk is None else bulk
         if target is State.READY:
             pool = self._pools[entry.bulk]
             entry.slot = len(pool)

@@ -44,8 +44,8 @@ def cut(body: bytes) -> tuple[bytes, list[tuple[int, int]]] | None:
 def payloads(body: bytes, metadata: Sequence[etree._Element], spans: Sequence[tuple[int, int]]) -> Iterator[bytes]:
     """The payloads of these elements, which stand in the page in this order at these spans; empty bytes for an empty element."""
     for element, (start, end) in zip(metadata, spans, strict=True):
-        payload = body[start:end].strip(SPACE)
-        yield declared(payload, element) if payload.startswith(b"<") else b""
+        first = body.find(b"<", start, end)  # text before the first element is no part of a record
+        yield declared(body[first:end].rstrip(SPACE), element) if first >= 0 else b""
 
 
 def by_search(body: bytes) -> list[tuple[int, int]] | None:
@@ -113,12 +113,25 @@ def declared(payload: bytes, metadata: etree._Element) -> bytes:
                 missing += b' xmlns="' + escaped(uri) + b'"'
             continue
         name = prefix.encode()
-        if name + b":" in payload and b"xmlns:" + name + b"=" not in payload:
+        if name + b":" in payload and leans(payload, b"xmlns:" + name + b"="):
             missing += b" xmlns:" + name + b'="' + escaped(uri) + b'"'
     if not missing:
         return payload
     first = FIRST_TAG.match(payload)
     return payload[: first.end()] + missing + payload[first.end() :] if first else payload
+
+
+def leans(payload: bytes, declaration: bytes) -> bool:
+    """Whether a prefix that the payload seems to use is not declared by the payload itself."""
+    if declaration not in payload:
+        return True
+    if declaration in payload[: payload.find(b">")]:
+        return False
+    try:  # it is declared further inside; only a parser can tell whether that is early enough
+        expat.ParserCreate(namespace_separator=" ").Parse(payload, True)
+    except expat.ExpatError as error:
+        return error.code == expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
+    return False
 
 
 def escaped(uri: str) -> bytes:

@@ -89,7 +89,8 @@ class Committed:
 
     ``missing`` are identifiers that a sweep saw and the store lacks; ``lost`` means that the side table of what was seen
     was emptied meanwhile (an unlogged table after a crash), so nothing may be concluded from it. ``totals`` are of the
-    whole pass so far. ``live`` records are not deleted, ``known`` are all.
+    whole pass so far. ``live`` records are not deleted, ``known`` are all. ``memory`` comes with the end of a pass: what
+    is known of the source then, gaps in its history and a full pass that became due included.
     """
 
     page: Totals = field(default_factory=Totals)
@@ -99,6 +100,7 @@ class Committed:
     lost: bool = False
     live: int = 0
     known: int = 0
+    memory: Memory | None = None
 
 
 class Store(Protocol):
@@ -161,6 +163,7 @@ class MemoryStore:
         self.vacuum = Pressure(dead=0, trigger=1, running=False)
         self._identities: dict[str, str] = {}
         self._seen: dict[str, tuple[str, set[str]]] = {}
+        self._noted: dict[str, dict[str, str]] = {}  # pending deletions: the pass that noted them
         self._ledger: dict[int, tuple[str, Window, str, int]] = {}
         self._runs: dict[tuple[str, int], int] = {}
         self._totals: dict[str, Totals] = {}
@@ -177,8 +180,12 @@ class MemoryStore:
         """See ``Store``."""
         for source in sources:
             if self._identities.get(source.name) != source.identity:
+                former = self.memories.get(source.name)
                 self._identities[source.name] = source.identity
-                self.memories[source.name] = Memory(epoch=self.memories.get(source.name, Memory()).epoch)
+                self.memories[source.name] = reborn(former) if former is not None else Memory()
+                held = self.held.get(source.name, set())
+                pending = self.pending.get(source.name, {})
+                self.pending[source.name] = {identifier: record for identifier, record in pending.items() if identifier in held}
         return {source.name: replace(self.memories[source.name], gaps=self._gaps(source.name)) for source in sources}
 
     async def forget(self, names: Sequence[str]) -> None:
@@ -195,19 +202,23 @@ class MemoryStore:
         missing: tuple[str, ...] = ()
         if step.compare:
             missing = self._compare(commit)
+            if len(missing) > MISSING:
+                missing, self.memories[name] = (), replace(memory, full_due=True)
         if step.end is not None and step.end.state == "complete":
             deleted, hold = self._delete(commit)
             page = replace(page, deleted=page.deleted + deleted)
         self._note(commit)
         self._totals[commit.pass_id] = self._totals.get(commit.pass_id, Totals()) + page
-        self.memories[name] = after(memory, commit, live=sum(not held.record.deleted for held in self.records.get(name, {}).values()))
+        live = sum(not held.record.deleted for held in self.records.get(name, {}).values())
+        self.memories[name] = after(self.memories[name], commit, live=live)
         return Committed(
             page=page,
             totals=self._totals[commit.pass_id],
             hold=hold,
             missing=missing,
-            live=self.memories[name].live,
+            live=live,
             known=len(self.records[name]),
+            memory=replace(self.memories[name], gaps=self._gaps(name)) if commit.end is not None else None,
         )
 
     async def epochs(self) -> Mapping[str, int]:
@@ -227,36 +238,48 @@ class MemoryStore:
         known = self.records.setdefault(name, {})
         pending = self.pending.setdefault(name, {})
         failures = self.failures.setdefault(name, {})
-        new = changed = unchanged = deleted = 0
+        noted = self._noted.setdefault(name, {})
+        held = self.held.setdefault(name, set())
+        new = changed = deleted = waiting = 0
         if step.note_seen:
-            owner, seen = self._seen.get(name, ("", set()))
-            seen = seen if owner == commit.pass_id else set()
+            seen = self._seen_by(commit)
             seen.update(record.identifier for record in step.records if not record.deleted)
             seen.update(damage.identifier for damage in step.damaged if damage.identifier)
-            self._seen[name] = (commit.pass_id, seen)
-        for record in step.records:
-            if step.bare and not record.deleted:
-                continue
-            old = known.get(record.identifier)
-            if record.deleted and old is not None and not old.record.deleted:
-                pending[record.identifier] = record
-                continue
+        for identifier, record in {record.identifier: record for record in step.records}.items():  # of duplicates the last one counts
             if not record.deleted:
-                pending.pop(record.identifier, None)
-                self.held.get(name, set()).discard(record.identifier)
-            failures.pop(record.identifier, None)
+                pending.pop(identifier, None)
+                held.discard(identifier)
+                if step.bare:
+                    continue
+            failures.pop(identifier, None)
+            old = known.get(identifier)
+            if record.deleted and old is not None and not old.record.deleted:
+                waiting += not (identifier in held or (identifier in pending and noted.get(identifier) == commit.pass_id))
+                pending[identifier], noted[identifier] = record, commit.pass_id
+                continue
             if old is not None and old.record.deleted == record.deleted and (record.deleted or old.record.digest == record.digest):
-                unchanged += 1
                 continue
             new, changed, deleted = new + (old is None and not record.deleted), changed + (old is not None), deleted + record.deleted
             self._put(name, record)
         for damage in step.damaged:
             failures[damage.identifier or f"unidentified:{damage.snippet}"] = damage
-        counted = 0 if step.bare else len(step.records)
-        pages = int(commit.verb not in ("", "Identify"))
         return Totals(
-            records=counted, new=new, changed=changed, unchanged=unchanged, deleted=deleted, failures=len(step.damaged), pages=pages
+            records=0 if step.bare else len(step.records),
+            new=new,
+            changed=changed,
+            unchanged=0 if step.bare else len(step.records) - new - changed - deleted - waiting,
+            deleted=deleted,
+            failures=len(step.damaged),
+            pages=int(commit.verb not in ("", "Identify")),
         )
+
+    def _seen_by(self, commit: Commit) -> set[str]:
+        """What this pass has seen so far."""
+        owner, seen = self._seen.get(commit.source.name, ("", set()))
+        if owner != commit.pass_id:
+            seen = set()
+            self._seen[commit.source.name] = (commit.pass_id, seen)
+        return seen
 
     def _put(self, name: str, record: Record) -> None:
         self._revision += 1
@@ -264,14 +287,14 @@ class MemoryStore:
 
     def _compare(self, commit: Commit) -> tuple[str, ...]:
         name, window = commit.source.name, commit.step.window
-        _, seen = self._seen.get(name, ("", set()))
+        seen = self._seen_by(commit)
         known = self.records[name]
         for identifier, held in known.items():
             if not held.record.deleted and identifier not in seen and commit.source.deletions.value != "tombstones":
                 self.pending[name].setdefault(identifier, None)
         if window is None or window.kind is not WindowKind.SWEEP:
             return ()
-        return tuple(sorted(identifier for identifier in seen if identifier not in known or known[identifier].record.deleted))[:MISSING]
+        return tuple(sorted(identifier for identifier in seen if identifier not in known or known[identifier].record.deleted))
 
     def _delete(self, commit: Commit) -> tuple[int, Hold | None]:
         source = commit.source
@@ -298,17 +321,35 @@ class MemoryStore:
         state = end.state if end is not None else "running"
         if state == "failed" and window.attempts >= REPAIRS:
             state = "gap"
-        self._ledger[run] = (commit.source.name, window, state, window.attempts)
+        until = window.until or commit.started
+        self._ledger[run] = (commit.source.name, replace(window, until=until), state, window.attempts)
+        if state == "complete" and window.kind is not WindowKind.SWEEP:
+            for other, (name, old, was, attempts) in self._ledger.items():
+                covered = window.since is None or (old.since is not None and old.since >= window.since)
+                if name == commit.source.name and was in ("failed", "gap") and covered and old.until and until and old.until <= until:
+                    self._ledger[other] = (name, old, "replaced", attempts)
         if end is not None and end.settles is not None:
             name, old, _, attempts = self._ledger[end.settles]
             self._ledger[end.settles] = (name, old, "replaced", attempts)
 
     def _gaps(self, name: str) -> tuple[Gap, ...]:
+        watermark = self.memories[name].watermark
         return tuple(
             Gap(run=run, since=window.since, until=window.until, attempts=attempts)
             for run, (owner, window, state, attempts) in self._ledger.items()
-            if owner == name and state == "failed" and (window.until is not None or window.kind is WindowKind.REPAIR)
+            if owner == name and state == "failed" and watermark is not None and window.until is not None and window.until <= watermark
         )
+
+
+def reborn(memory: Memory) -> Memory:
+    """The memory of a source that became another list of records: its records and its pause stay, all else begins anew."""
+    return Memory(
+        since_pause=memory.since_pause,
+        paused_until=memory.paused_until,
+        last_success=memory.last_success,
+        live=memory.live,
+        epoch=memory.epoch + 1,
+    )
 
 
 def after(memory: Memory, commit: Commit, *, live: int) -> Memory:

@@ -24,10 +24,21 @@ ON CONFLICT (name) DO UPDATE SET
     owner = excluded.owner, removed = false, updated_at = now(),
     watermark = CASE WHEN s.identity = excluded.identity THEN s.watermark END,
     pass = CASE WHEN s.identity = excluded.identity THEN s.pass END,
+    full_due = s.full_due AND s.identity = excluded.identity,
     waiting_until = CASE WHEN s.identity = excluded.identity THEN s.waiting_until END,
+    attempt = CASE WHEN s.identity = excluded.identity THEN s.attempt ELSE 0 END,
     due_at = CASE WHEN s.identity = excluded.identity THEN s.due_at END,
+    blocked = CASE WHEN s.identity = excluded.identity THEN s.blocked END,
     failures_in_a_row = CASE WHEN s.identity = excluded.identity THEN s.failures_in_a_row ELSE 0 END,
+    error = CASE WHEN s.identity = excluded.identity THEN s.error END,
+    last_full = CASE WHEN s.identity = excluded.identity THEN s.last_full END,
+    last_sweep = CASE WHEN s.identity = excluded.identity THEN s.last_sweep END,
     epoch = s.epoch + (s.identity <> excluded.identity)::int"""
+
+# Deletions that another list of records announced say nothing about this one; what an operator is to look at stays.
+DROP_FOREIGN: Final = """
+DELETE FROM harvest.deletion d USING harvest.source s, jsonb_to_recordset(%(sources)s) AS given (name text, identity text)
+WHERE s.name = given.name AND d.source = s.name AND s.identity <> given.identity AND NOT d.held"""
 
 RECALL: Final = """
 SELECT name, pass, watermark, full_due, due_at, since_pause, paused_until, waiting_until, attempt, blocked,
@@ -36,8 +47,8 @@ FROM harvest.source WHERE name = ANY(%(names)s)"""
 
 # Windows behind the watermark that failed and may be tried again.
 GAPS: Final = """
-SELECT source, id, since, until, attempts FROM harvest.run
-WHERE source = ANY(%(names)s) AND state = 'failed' ORDER BY source, id LIMIT 10000"""
+SELECT r.source, r.id, r.since, r.until, r.attempts FROM harvest.run r JOIN harvest.source s ON s.name = r.source
+WHERE r.source = ANY(%(names)s) AND r.state = 'failed' AND r.until <= s.watermark ORDER BY r.source, r.id LIMIT 10000"""
 
 FORGET: Final = "UPDATE harvest.source SET removed = true, owner = NULL, updated_at = now() WHERE name = ANY(%(names)s)"
 
@@ -65,6 +76,11 @@ NO_WAIT: Final = "SET LOCAL synchronous_commit = off"
 
 # What is known of the page's records; by primary key, so that unchanged ones cost neither COPY nor lock.
 KNOWN: Final = "SELECT identifier, digest, deleted FROM harvest.record WHERE source = %(source)s AND identifier = ANY(%(identifiers)s)"
+
+# Tombstones of the page that this pass has counted before, or that an operator is to look at.
+COUNTED_BEFORE: Final = """
+SELECT count(*) FROM harvest.deletion d WHERE d.source = %(source)s AND d.identifier = ANY(%(identifiers)s)
+  AND (d.held OR EXISTS (SELECT FROM harvest.run r WHERE r.id = d.run AND r.pass_id = %(pass_id)s))"""
 
 # Count the page in the ledger.
 COUNT: Final = """
@@ -177,6 +193,12 @@ WHERE r.source = %(source)s AND r.identifier = gone.identifier AND NOT r.deleted
 CLOSE: Final = """
 UPDATE harvest.run SET state = %(state)s, error = %(error)s, deleted = deleted + %(deleted)s, finished_at = now()
 WHERE id = %(run)s"""
+
+# A complete window settles those that failed within its span.
+COVERED: Final = """
+UPDATE harvest.run r SET state = 'replaced' FROM harvest.run this
+WHERE this.id = %(run)s AND r.source = this.source AND r.id <> this.id AND r.state IN ('failed', 'gap')
+  AND (this.since IS NULL OR r.since >= this.since) AND r.until <= this.until"""
 
 SETTLE: Final = "UPDATE harvest.run SET state = 'replaced' WHERE id = %(run)s AND state = 'failed'"
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -60,6 +61,7 @@ class PostgresStore:
         self._engine = engine
         self._anchor: Connection | None = None
         self._groups: set[str] = set()
+        self._anchoring = threading.RLock()  # verbs of several groups come from several threads, and there is one anchor
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     # ------------------------------------------------------------- ownership
@@ -140,13 +142,15 @@ class PostgresStore:
             yield connection, cursor
 
     def _anchored(self) -> Connection:
-        if self._anchor is None:
-            self._anchor = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        return self._anchor
+        with self._anchoring:
+            if self._anchor is None:
+                self._anchor = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            return self._anchor
 
     def _let_go(self) -> None:
-        anchor, self._anchor = self._anchor, None
-        self._groups.clear()
+        with self._anchoring:
+            anchor, self._anchor = self._anchor, None
+            self._groups.clear()
         if anchor is not None:
             try:
                 anchor.invalidate()
@@ -155,33 +159,31 @@ class PostgresStore:
                 return  # it was lost already, which is why it is let go
 
     def _claim(self, group: str) -> bool:
-        with translated():
+        with self._anchoring, translated():
             connection = driver(self._anchored())
             if group in self._groups:
                 connection.execute("SELECT 1")
                 return True
             row = connection.execute(statements.CLAIM, {"group": group}).fetchone()
-        if row is not None and row[0]:
-            self._groups.add(group)
-            return True
-        return False
+            if row is not None and row[0]:
+                self._groups.add(group)
+                return True
+            return False
 
     def _release(self, group: str) -> None:
-        if group in self._groups and self._anchor is not None:
-            with translated():
-                driver(self._anchor).execute(statements.RELEASE, {"group": group, "owner": self.owner})
-            self._groups.discard(group)
+        with self._anchoring:
+            if group in self._groups and self._anchor is not None:
+                with translated():
+                    driver(self._anchor).execute(statements.RELEASE, {"group": group, "owner": self.owner})
+                self._groups.discard(group)
 
     def _recall(self, sources: Sequence[Source]) -> dict[str, Memory]:
         rows = [{"name": s.name, "group_name": s.group, "identity": s.identity, "configuration": s.shown()} for s in sources]
         names = [source.name for source in sources]
         with self._transaction() as (_, cursor):
+            cursor.execute(statements.DROP_FOREIGN, {"sources": Jsonb(rows)})
             cursor.execute(statements.REGISTER, {"sources": Jsonb(rows), "owner": self.owner})
-            gaps: dict[str, list[Gap]] = {}
-            for name, run, since, until, attempts in cursor.execute(statements.GAPS, {"names": names}):
-                gaps.setdefault(name, []).append(Gap(run=run, since=since, until=until, attempts=attempts))
-            cursor.execute(statements.RECALL, {"names": names})
-            return {row[0]: memory(row, tuple(gaps.get(row[0], ()))) for row in cursor}
+            return memories(cursor, names)
 
     # ---------------------------------------------------------------- commit
 
@@ -202,7 +204,7 @@ class PostgresStore:
             if step.compare:
                 missing, lost = self._compare(cursor, commit, run)
             if step.end is not None and step.end.state == "complete":
-                gone, hold = self._delete(connection, cursor, commit, run)
+                gone, hold = self._delete(connection, cursor, commit, run, live_change)
                 live_change, deleted_change = live_change - gone, deleted_change + gone
                 changes.page = Totals(**{**fields(changes.page), "deleted": changes.page.deleted + gone})
             if step.end is not None:
@@ -211,18 +213,22 @@ class PostgresStore:
             over = commit.end is not None or isinstance(step.then, Closed)
             row = cursor.execute(statements.TOTALS, {"pass_id": commit.pass_id}).fetchone() if over else None
             totals = sums(row) if row is not None else Totals()
-            return Committed(page=changes.page, totals=totals, hold=hold, missing=missing, lost=lost, live=live, known=known)
+            told = memories(cursor, [commit.source.name])[commit.source.name] if commit.end is not None else None
+            return Committed(
+                page=changes.page, totals=totals, hold=hold, missing=missing, lost=lost, live=live, known=known, memory=told
+            )
 
     @staticmethod
     def _sort_out(cursor: psycopg.Cursor[Any], commit: Commit) -> Changes:
         """What of the page is new, changed, unchanged or to be deleted; of records that come twice the last one counts."""
         step = commit.step
-        records = {record.identifier: record for record in step.records if record.deleted or not step.bare}
+        headers = {record.identifier: record for record in step.records}
+        records = {identifier: record for identifier, record in headers.items() if record.deleted or not step.bare}
         known: dict[str, tuple[bytes | None, bool]] = {}
         if records:
             cursor.execute(statements.KNOWN, {"source": commit.source.name, "identifiers": list(records)}, binary=True)
             known = {identifier: (digest, deleted) for identifier, digest, deleted in cursor}
-        changes = Changes(incoming=records)
+        changes = Changes(incoming=records, alive=[identifier for identifier, record in headers.items() if not record.deleted])
         new = changed = tombstones = restored = 0
         for identifier, record in records.items():
             old = known.get(identifier)
@@ -237,12 +243,18 @@ class PostgresStore:
                 changed, restored = changed + 1, restored + old[1]
             changes.rows.append(record)
         count = 0 if step.bare else len(step.records)
+        waiting = len(changes.gone)
+        if changes.gone:
+            gone = [record.identifier for record in changes.gone]
+            cursor.execute(statements.COUNTED_BEFORE, {"source": commit.source.name, "pass_id": commit.pass_id, "identifiers": gone})
+            row = cursor.fetchone()
+            waiting -= int(row[0]) if row else 0
         changes.live, changes.tombstones = new + restored, tombstones - restored
         changes.page = Totals(
             records=count,
             new=new,
             changed=changed,
-            unchanged=max(0, count - new - changed - tombstones - len(changes.gone)),
+            unchanged=0 if step.bare else count - new - changed - tombstones - waiting,
             deleted=tombstones,
             failures=len(step.damaged),
             pages=int(commit.verb not in ("", "Identify")),
@@ -292,9 +304,7 @@ class PostgresStore:
     @staticmethod
     def _merge(connection: Connection, cursor: psycopg.Cursor[Any], commit: Commit, rows: Sequence[Record], run: int) -> None:
         """COPY into the connection's staging table, then one INSERT ... ON CONFLICT DO UPDATE where something differs."""
-        if "staged" not in connection.info:
-            cursor.execute(statements.STAGE)
-            connection.info["staged"] = True
+        cursor.execute(statements.STAGE)
         with cursor.copy(statements.COPY) as copy:
             copy.set_types(STAGE_COLUMNS)
             for record in rows:
@@ -305,9 +315,8 @@ class PostgresStore:
     def _note(cursor: psycopg.Cursor[Any], commit: Commit, changes: Changes, run: int) -> None:
         """Deletions that wait for the end of the window, failures, and what was seen."""
         step, name = commit.step, commit.source.name
-        if changes.incoming:
-            live = [identifier for identifier, record in changes.incoming.items() if not record.deleted]
-            cursor.execute(statements.SETTLED, {"source": name, "live": live, "all": list(changes.incoming)})
+        if changes.incoming or changes.alive:
+            cursor.execute(statements.SETTLED, {"source": name, "live": changes.alive, "all": list(changes.incoming)})
         if changes.gone:
             cursor.execute(
                 statements.GONE,
@@ -346,11 +355,11 @@ class PostgresStore:
         return tuple(missing), False
 
     @staticmethod
-    def _delete(connection: Connection, cursor: psycopg.Cursor[Any], commit: Commit, run: int) -> tuple[int, Hold | None]:
-        """The window is complete: its deletions happen, or are held for an operator."""
+    def _delete(connection: Connection, cursor: psycopg.Cursor[Any], commit: Commit, run: int, come: int) -> tuple[int, Hold | None]:
+        """The window is complete: its deletions happen, or are held for an operator. ``come``: live records of this page."""
         source = commit.source
         row = cursor.execute(statements.WAITING, {"source": source.name}).fetchone()
-        count, live = (int(row[0]), int(row[1])) if row else (0, 0)
+        count, live = (int(row[0]), int(row[1]) + come) if row else (0, 0)
         if not count:
             return 0, None
         hold = hold_deletions(count, live, share=source.delete_hold_share, minimum=source.delete_hold_minimum)
@@ -369,6 +378,8 @@ class PostgresStore:
         cursor.execute(statements.CLOSE, {"run": run, "state": state, "error": end.error, "deleted": gone})
         if end.settles is not None:
             cursor.execute(statements.SETTLE, {"run": end.settles})
+        if state == "complete" and window.kind is not WindowKind.SWEEP:
+            cursor.execute(statements.COVERED, {"run": run})
         if state == "complete" and window.kind is WindowKind.DELTA:
             cursor.execute(statements.ABSORB, {"run": run, "source": commit.source.name})
 
@@ -436,10 +447,11 @@ class PostgresStore:
 class Changes:
     """What a page changes: rows to merge, tombstones of live records, and the counts."""
 
-    __slots__ = ("gone", "incoming", "live", "page", "rows", "tombstones")
+    __slots__ = ("alive", "gone", "incoming", "live", "page", "rows", "tombstones")
 
-    def __init__(self, *, incoming: dict[str, Record]) -> None:
+    def __init__(self, *, incoming: dict[str, Record], alive: list[str]) -> None:
         self.incoming = incoming
+        self.alive = alive  # identifiers whose header says so, also where nothing is known of the content
         self.rows: list[Record] = []
         self.gone: list[Record] = []
         self.live = 0
@@ -463,6 +475,15 @@ def driver(connection: Connection) -> psycopg.Connection[Any]:
     if not isinstance(raw, psycopg.Connection):
         raise TypeError(f"psycopg is the only driver, not {type(raw).__name__}")
     return raw
+
+
+def memories(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> dict[str, Memory]:
+    """What is known of these sources."""
+    gaps: dict[str, list[Gap]] = {}
+    for name, run, since, until, attempts in cursor.execute(statements.GAPS, {"names": names}):
+        gaps.setdefault(name, []).append(Gap(run=run, since=since, until=until, attempts=attempts))
+    cursor.execute(statements.RECALL, {"names": names})
+    return {row[0]: memory(row, tuple(gaps.get(row[0], ()))) for row in cursor}
 
 
 def memory(row: Sequence[Any], gaps: tuple[Gap, ...]) -> Memory:
