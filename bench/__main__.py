@@ -12,7 +12,7 @@ from bench import measuring
 from bench.bloat import bloat
 from bench.limits import limits
 from bench.makespan import loopback, simulated
-from bench.measuring import Bench, Row
+from bench.measuring import QUIET, Bench, Row, Strangers
 from bench.memory import memory
 from bench.throughput import throughput
 
@@ -33,7 +33,7 @@ def say(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns 1 when a bound is not met, so that it is noticed; the quick form is too small to judge."""
+    """Returns 1 when a bound is not met (the quick form is too small to judge), 4 when the machine was not quiet."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures what the specification promises.")
     parser.add_argument("--quick", action="store_true", help="one round of smaller tasks, within two minutes")
     parser.add_argument("measures", nargs="*", metavar="NAME", help=f"only these (nothing is written then): {', '.join(MEASURES)}")
@@ -44,17 +44,24 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[Row] = []
     with measuring.bench(quick=told.quick, say=say) as bench:
         about = measuring.machine(bench.database)
+        strangers = Strangers(bench.postmaster)
         for name in told.measures or MEASURES:
             say(f"{name} ...")
             started = time.monotonic()
             found = MEASURES[name](bench)
             say(f"{name}: {time.monotonic() - started:.0f} s")
             rows += found
+        others = strangers.cores()
     seconds = time.monotonic() - began
-    page = measuring.table(rows, about, quick=told.quick, seconds=seconds)
-    if not told.measures:
+    page = measuring.table(rows, about, quick=told.quick, seconds=seconds, strangers=others)
+    disturbed = others > QUIET
+    if disturbed:
+        say(f"other programs kept {others:.2f} cores busy; nothing is written, run it again when the machine is quiet")
+    elif not told.measures:
         measuring.write(rows, about, quick=told.quick, seconds=seconds)
     sys.stdout.write(page)
+    if disturbed:
+        return 4
     return 0 if told.quick or all(row.met is not False for row in rows) else 1
 
 

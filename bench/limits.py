@@ -26,7 +26,7 @@ def observed(bench: Bench, what: str, *, sources: int, groups: dict[str, int], p
     slot as free; so it cannot be quite 1.
     """
     names = list(groups)
-    repositories = [
+    repositories: list[dict[str, Any]] = [
         {"name": f"s{number:04d}", "group": names[number % len(names)], "records": 5 * pages, "page_size": 5, "latency": latency}
         for number in range(sources)
     ]
@@ -55,10 +55,12 @@ def observed(bench: Bench, what: str, *, sources: int, groups: dict[str, int], p
             unit="requests",
             peer=f"limit{'s of the groups together' if len(groups) > 1 else ''}",
             peer_value=float(allowed),
-            ratio=rounded(max(most[name] / limit for name, limit in groups.items())),
-            bound="ratio == 1" if min(most[name] / limit for name, limit in groups.items()) == 1 else "value == " + str(allowed),
+            ratio=rounded(sum(most.values()) / allowed),
+            bound=f"value == {allowed}",
         )
     ]
+    if over := {name: number for name, number in most.items() if number != groups[name]}:
+        raise RuntimeError(f"requests in flight differ from the limits {groups}: {over}")  # a sum could hide two that differ
     if shares:
         rows.append(
             Row(name=f"share of time at the limit, {what}, while work is ready", value=rounded(statistics.median(shares)), unit="of 1")
@@ -70,7 +72,7 @@ def watch(remote: RemoteConsortium, requests: int, most: dict[str, int], seen: l
     """Forgets the first fifth of the requests, and looks before the last one."""
 
     def reached(share: float) -> bool:
-        return sum(figures["requests"] for figures in remote.stats()["groups"].values()) >= share * requests
+        return bool(sum(figures["requests"] for figures in remote.stats()["groups"].values()) >= share * requests)
 
     if until(lambda: reached(0.2), seconds=300):
         for name, figures in remote.stats()["groups"].items():
@@ -83,4 +85,4 @@ def watch(remote: RemoteConsortium, requests: int, most: dict[str, int], seen: l
 def at_limit(figures: dict[str, Any], limit: int) -> float:
     """The share of the observed time in which exactly ``limit`` requests were in flight."""
     seconds = {int(count): value for count, value in figures["seconds"].items()}
-    return seconds.get(limit, 0.0) / sum(seconds.values())
+    return float(seconds.get(limit, 0.0) / sum(seconds.values()))

@@ -6,6 +6,8 @@ import statistics
 from itertools import islice
 from typing import Any
 
+from sqlalchemy import text
+
 from bench.measuring import Bench, Row, compared, configuration, rounded
 from bench.walk import pages
 from tests.fakes.oai_remote import spawn
@@ -42,7 +44,11 @@ def side_by_side(bench: Bench, *, page_size: int, contenders: tuple[str, ...]) -
         for _ in range(bench.rounds):
             for kind in rates:
                 bench.empty()
-                rates[kind].append(rate(bench.contend(kind, task(kind, urls, share.get(kind, sources), page_size))))
+                many = share.get(kind, sources)
+                told = bench.contend(kind, task(kind, urls, many, page_size))
+                if told["records"] != many * records or stored(bench, kind) != many * records:
+                    raise RuntimeError(f"{kind}: {told['records']:,} records, {stored(bench, kind):,} rows; wanted {many * records:,}")
+                rates[kind].append(rate(told))
                 bench.say(f"  {kind}: {rates[kind][-1]:,.0f} records/s")
     own = rates["windrow"]
     rows = [
@@ -62,6 +68,13 @@ def task(kind: str, urls: dict[str, str], sources: int, page_size: int) -> dict[
     if kind == "windrow":
         return {"configuration": configuration(urls, {"default": LIMIT}, pause_after_records=0), "seed": 1}
     return {"urls": dict(islice(urls.items(), sources)), "page_size": page_size}
+
+
+def stored(bench: Bench, kind: str) -> int:
+    """Rows that are really there: a rate of records that were lost is none."""
+    table = "bench_record" if kind in ("orm", "upsert") else "harvest.record"
+    with bench.database.connect() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
 def rate(told: dict[str, Any]) -> float:

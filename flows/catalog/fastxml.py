@@ -25,6 +25,7 @@ OPENING: Final = re.compile(
 ATTRIBUTE: Final = re.compile(r"\s+([A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?)=(?:\"([^\"<&\t\n\r]*)\"|'([^'<&\t\n\r]*)')", re.ASCII)
 REFERENCE: Final = re.compile("&(?:(amp|lt|gt|quot|apos)|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));")
 NAMED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+NAMESPACE: Final = re.compile(r"(?:(?:https?://|urn:)[\w./-]+(?::[\w./-]+)*#?)?", re.ASCII)  # others are left to lxml to judge
 FORBIDDEN: Final = bytes(set(range(0x20)) - {0x09, 0x0A, 0x0D})  # what XML 1.0 has no place for
 KNOWN: Final = 4096  # spellings of start tags that are remembered
 
@@ -133,6 +134,8 @@ def declares(prefix: str, text: str) -> bool:
     """Whether the record's start tag is plain and declares the prefix that it uses, and no prefix of another is used undeclared."""
     found = attributes_of(text)
     if found is None or (prefix and not found.get(f"xmlns:{prefix}")):
+        return False
+    if not all(NAMESPACE.fullmatch(value) for name, value in found.items() if name.startswith("xmlns")):
         return False
     used = {name.partition(":")[0] for name in found if ":" in name} - {"xmlns", "xml"}
     return all(found.get(f"xmlns:{each}") for each in used)

@@ -39,9 +39,23 @@ def database_errors() -> Iterator[None]:
     """Inside: a database that cannot be used is one sentence on standard error and exit status 1."""
     try:
         yield
-    except DatabaseError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    except* DatabaseError as group:  # one, or those of several tasks
+        for line in dict.fromkeys(str(error) for error in leaves(group)):
+            typer.echo(line, err=True)
+        failed = True
+    else:
+        failed = False
+    if failed:
+        raise typer.Exit(1)
+
+
+def leaves(group: BaseExceptionGroup[DatabaseError]) -> Iterator[DatabaseError]:
+    """The errors in a group of groups."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 def problems_as_values(error: ConfigurationError) -> list[dict[str, object]]:

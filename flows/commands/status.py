@@ -43,7 +43,7 @@ def status(
         return
     ordered = sorted(found, key=lambda each: (not each.troubled, each.state is State.REMOVED, each.name))
     whole = everything or len(ordered) <= FEW
-    _print_sources([each for each in ordered if whole or each.troubled or each.state not in RESTING], now)
+    _print_sources([each for each in ordered if whole or each.troubled or (each.state not in RESTING and each.switch is None)], now)
     if not whole:
         _print_groups(ordered)
         typer.echo("windrow status --all lists every source")

@@ -14,7 +14,7 @@ ALTERNATE: Final = "880"
 class Look:
     """One record, looked over once."""
 
-    __slots__ = ("rows", "tags", "text", "values")
+    __slots__ = ("linked", "rows", "tags", "text", "values")
 
     def __init__(self, record: BibRecord) -> None:
         self.rows: list[Row] = []
@@ -23,6 +23,8 @@ class Look:
         """Per data field: its tag as it is."""
         self.values: list[str] = []
         """All values of subfields."""
+        self.linked: list[int] = []
+        """Places of the data fields with $6."""
         rows, tags, values = self.rows, self.tags, self.values
         for field in record.data_fields:
             tag = field.tag
@@ -31,6 +33,8 @@ class Look:
             if field.subfields:
                 codes, its = zip(*field.subfields, strict=False)
                 values += its
+                if "6" in codes:
+                    self.linked.append(len(rows))
             if tag == ALTERNATE:
                 tag = f"{tag}>{target_of(field.first('6'))}"
             rows.append((tag, field.ind1, field.ind2, codes))

@@ -7,10 +7,9 @@ costs some tens of microseconds. It has no state but those memories, which are b
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from flows.catalog.model import BibRecord, Problem
 from flows.validation.allowlist import AllowList, shipped
@@ -118,7 +117,7 @@ class Checker:
         self._allow_list = allow_list or shipped().extended(policy)
         self._detector = Detector(policy.privacy.patterns)
         self._show_values = show_values
-        self._verdicts: dict[FormatName, dict[Row, Verdict]] = {name: {} for name in REQUIRED}
+        self._verdicts: dict[FormatName, dict[Row, Verdict | Literal[False]]] = {name: {} for name in REQUIRED}
         self._demanding = bool(policy.require or policy.forbid or policy.values or policy.patterns)
 
     def __repr__(self) -> str:
@@ -210,7 +209,7 @@ class Checker:
         if None in found:
             found = [self._judged(format_name, row) for row in look.rows]
         for at, verdict in enumerate(found):
-            if not verdict:  # nothing to note, nothing to check
+            if not verdict:
                 continue
             for note in verdict.notes:
                 collected.of(at, note)
@@ -228,12 +227,12 @@ class Checker:
             self._characters(record, collected)
         if "" in map(str.strip, look.values):
             self._empty(record, collected)
-        linked = [(at, fields[at]) for at, row in enumerate(look.rows) if "6" in row[3]]
-        for at, note in linkage_notes(linked) if linked else ():
-            collected.of(at, note)
+        if look.linked:
+            for at, note in linkage_notes([(at, fields[at]) for at in look.linked]):
+                collected.of(at, note)
 
-    def _judged(self, format_name: FormatName, row: Row) -> Verdict:
-        """The verdict on a row, without what the policy allows."""
+    def _judged(self, format_name: FormatName, row: Row) -> Verdict | Literal[False]:
+        """The verdict on a row, without what the policy allows; False where there is nothing to say and nothing to check."""
         verdicts = self._verdicts[format_name]
         known = verdicts.get(row)
         if known is not None:
@@ -250,7 +249,9 @@ class Checker:
         )
         if len(verdicts) >= LARGEST_MEMORY:
             verdicts.clear()
-        verdicts[row] = judged = replace(verdict, notes=kept)
+        verdict = replace(verdict, notes=kept)
+        judged: Verdict | Literal[False] = False if verdict.is_quiet else verdict
+        verdicts[row] = judged
         return judged
 
     def _repetitions(self, format_name: FormatName, look: Look, collected: _Collector) -> None:
@@ -322,7 +323,9 @@ class _Collector:
         self._record = record
         self._format = format_name
         self._look = look
-        self.counts: Mapping[str, int] = Counter(look.tags)
+        self.counts: dict[str, int] = {}
+        for tag in look.tags:
+            self.counts[tag] = self.counts.get(tag, 0) + 1
         self.findings: list[Finding] = []
 
     def once(self, tag: str, note: Note) -> None:

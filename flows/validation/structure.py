@@ -48,7 +48,7 @@ ONLY_WITH_SOURCE: Final = frozenset({"600", "610", "611", "630", "647", "648", "
 NEEDS_ONE_OF: Final[dict[tuple[FormatName, str], str]] = {("bibliographic", "245"): "ak"}  # $k: archival records without a title proper
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Verdict:
     """What is to be said of every field with this tag, these indicators and these subfield codes."""
 
@@ -58,8 +58,10 @@ class Verdict:
     is_title: bool = False
     """Is it a title statement of a bibliographic record?"""
 
-    def __bool__(self) -> bool:
-        return bool(self.notes or self.checks or self.is_title)
+    @property
+    def is_quiet(self) -> bool:
+        """Is there nothing to say, nothing to check?"""
+        return not (self.notes or self.checks or self.is_title)
 
 
 def judge(format_name: FormatName, tag: str, ind1: str, ind2: str, codes: Sequence[str], linked: str = "") -> Verdict:

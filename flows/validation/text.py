@@ -15,8 +15,10 @@ from flows.validation.notes import Note
 DELIMITERS: Final = re.compile("[\x1d\x1e\x1f]")
 # C0 and C1 without the four that MARC 21 uses in text: non-sorting begin and end, and, as Unicode, joiner and non-joiner.
 CONTROLS: Final = re.compile("[\x00-\x1c\x7f-\x97\x99-\x9b\x9d-\x9f\ufffe\uffff]")
+UNWANTED: Final = re.compile(f"{CONTROLS.pattern[:-1]}\x1d-\x1f]")
 REPLACEMENT: Final = "\ufffd"
 # UTF-8 that was read as Latin-1 or Windows-1252: a lead byte and a continuation byte, seen as characters.
+MISREAD_LEADS: Final = ("\u00c2", "\u00c3", "\u00c4", "\u00c5", "\u00e2\u20ac")
 MISREAD: Final = re.compile(
     "[\u00c3-\u00c5][\u0080-\u00aa\u00ac-\u00ba\u00bc-\u00bf]|\u00c3[\u20ac\u0192\u2026\u2020\u2021\u02c6\u2030\u0160\u0152\u0161\u0153\u017e\u0178]|\u00e2\u20ac|\u00c2[\u00a0-\u00aa\u00ac-\u00ba\u00bc-\u00bf]"
 )
@@ -26,13 +28,7 @@ def is_plain(text: str) -> bool:
     """Is there nothing to look at? True for text of ASCII without control characters, and for most other text."""
     if text.isascii():
         return text.isprintable()
-    return (
-        not DELIMITERS.search(text)
-        and not CONTROLS.search(text)
-        and REPLACEMENT not in text
-        and not MISREAD.search(text)
-        and unicodedata.is_normalized("NFC", text)
-    )
+    return not UNWANTED.search(text) and not is_misread(text) and unicodedata.is_normalized("NFC", text)
 
 
 def character_notes(value: str, suffix: str) -> list[Note]:
@@ -47,4 +43,9 @@ def character_notes(value: str, suffix: str) -> list[Note]:
 
 def is_misread(value: str) -> bool:
     """Was the text decoded with the wrong encoding?"""
-    return REPLACEMENT in value or MISREAD.search(value) is not None
+    if REPLACEMENT in value:
+        return True
+    for lead in MISREAD_LEADS:  # looking for a character is far cheaper than an expression
+        if lead in value:
+            return MISREAD.search(value) is not None
+    return False

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 import flows
 from flows.cli import app
-from flows.commands.demo import Harvest, Result
 from flows.commands.demo_members import HOSTED, LIMITS, members, sources_file
+from flows.commands.demo_result import Harvest, Result
 from flows.harvest.tally import Tally
 from harvester.configuration import load
 from harvester.events import GroupView, Outcome, PassFinished

@@ -203,6 +203,8 @@ def test_status_of_a_thousand_sources_fits_on_a_screen(run: Run, environment: di
     assert [line.split()[0] for line in out[4:9]] == ["g0", "g1", "g2", "g3", "g4"]
     assert out[-1] == "1,000 sources: 1 ready, 999 idle; 999,000 records, 0 deleted; 1 in trouble"
     assert len(run("status", "--all").out.splitlines()) == 1002
+    run("pause", "all", "--reason", "x")
+    assert len(run("status").out.splitlines()) < 15
 
 
 def test_explain_says_why_a_source_is_not_running(run: Run) -> None:

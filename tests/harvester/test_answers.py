@@ -28,7 +28,9 @@ NOW = 1_000_000.0
 
 
 def envelope(inner: str) -> bytes:
-    return f'<OAI-PMH xmlns="http://www.openarchives.org/OAI/2.0/"><responseDate>2026-01-01T00:00:00Z</responseDate>{inner}</OAI-PMH>'.encode()
+    return (
+        f'<OAI-PMH xmlns="http://www.openarchives.org/OAI/2.0/"><responseDate>2026-01-01T00:00:00Z</responseDate>{inner}</OAI-PMH>'.encode()
+    )
 
 
 def error(code: str) -> bytes:
@@ -147,7 +149,9 @@ def test_a_challenge_goes_before_retry_after() -> None:
         read(503, WALL, retry_after="5")
 
 
-@pytest.mark.parametrize(("status", "advice"), [(401, "credentials"), (403, "forbids"), (404, "OAI-PMH interface"), (410, "gone"), (418, "418")])
+@pytest.mark.parametrize(
+    ("status", "advice"), [(401, "credentials"), (403, "forbids"), (404, "OAI-PMH interface"), (410, "gone"), (418, "418")]
+)
 def test_a_refusal_says_what_to_do(status: int, advice: str) -> None:
     """harvest 15"""
     with pytest.raises(Refused, match=advice):

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 import pytest
 from httpx import create_ssl_context
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harvester.client import INFLATE, REDIRECTS, Client, Reply, inflate
@@ -175,7 +175,14 @@ def test_headers_and_parameters_of_the_source_go_out_with_their_secrets(backend:
     (heard,) = wire.heard
     assert (heard.headers["x-plain"], heard.headers["x-key"]) == ("p", "s3cret&=")
     assert sorted(heard.query) == sorted(
-        [("tenant", "diku"), ("apikey", "s3cret&="), ("lang", "en"), ("verb", "ListRecords"), ("metadataPrefix", "marc21"), ("set", "a b&c")]
+        [
+            ("tenant", "diku"),
+            ("apikey", "s3cret&="),
+            ("lang", "en"),
+            ("verb", "ListRecords"),
+            ("metadataPrefix", "marc21"),
+            ("set", "a b&c"),
+        ]
     )
 
 
@@ -208,20 +215,15 @@ def chain(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-@pytest.mark.parametrize("value", ["s3cret\n", "s3\r\nX-Evil: 1cret", "s3crét", " s3cret"])
+@pytest.mark.parametrize("value", ["s3cret\n", "s3\r\nX-Evil: 1cret", "s3crét"])
 @pytest.mark.parametrize("place", ["headers", "bearer_token"])
 def test_a_secret_that_http_cannot_carry_is_refused_without_being_shown(value: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """harvest 20: a file read into a variable often has a line break at its end, and the foreign error would show it all."""
     monkeypatch.setenv("KEY", value)
     key = SecretRef(scheme="env", name="KEY")
-    with Wire(lambda heard: said()) as wire:
-        try:
-            fetch(source(wire.url, **{place: {"X-Key": key} if place == "headers" else key}))
-        except Refused as error:
-            assert not any("s3" in each for each in chain(error))
-        else:
-            assert value == " s3cret", "white space in front is no danger"
-            return
+    with Wire(lambda heard: said()) as wire, pytest.raises(Refused) as caught:
+        fetch(source(wire.url, **{place: {"X-Key": key} if place == "headers" else key}))
+    assert not any("s3" in each for each in chain(caught.value))
     assert wire.heard == []
 
 
@@ -308,6 +310,8 @@ def test_a_chunked_body_without_length_and_an_empty_one() -> None:
     piece=st.sampled_from([1 << 16, 10**9, 600]),
     flat=st.booleans(),
 )
+@example(size=INFLATE + 1, kind="raw", piece=10**9, flat=True)
+@example(size=2 * INFLATE + 2, kind="raw", piece=1 << 16, flat=True)
 def test_not_a_byte_is_lost_at_the_bounds_of_the_decompressor(size: int, kind: str, piece: int, flat: bool) -> None:
     """harvest 12, 17: it may hold back its last bytes when its output is as large as it may be at once."""
     body = b"<" + (b"a" * size if flat else bytes(range(97, 123)) * (size // 26 + 1))[:size]
@@ -372,7 +376,9 @@ def test_a_name_that_does_not_exist_was_never_delivered() -> None:
             fetch(source(url))
 
 
-@pytest.mark.parametrize("url", ["http://a..b/oai", f"http://{'a' * 64}.org/oai", "ftp://x/oai", "file:///etc/passwd", "http://[::1/oai", "nothing"])
+@pytest.mark.parametrize(
+    "url", ["http://a..b/oai", f"http://{'a' * 64}.org/oai", "ftp://x/oai", "file:///etc/passwd", "http://[::1/oai", "nothing"]
+)
 def test_a_url_that_cannot_be_asked_is_one_of_our_errors(url: str) -> None:
     """harvest 17"""
     with pytest.raises((Refused, NotDelivered)):
@@ -393,6 +399,7 @@ def test_an_answer_that_breaks_off_is_an_interruption(answer: Answer, backend: s
 
 def test_a_reset_in_mid_body_is_an_interruption(backend: str) -> None:
     """harvest 15"""
+
     def half() -> Iterator[bytes]:
         yield said()[:2000]
         raise ConnectionResetError
@@ -408,15 +415,21 @@ def test_a_chunked_body_that_breaks_off_is_an_interruption() -> None:
         fetch(source(wire.url))
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", said(b"", length=False), said(b"", length=False, Content_Encoding="deflate")])
+@pytest.mark.parametrize(
+    "head", [b"", b"HTTP/1.1 200 OK\r\n", said(b"", length=False), said(b"", length=False, Content_Encoding="deflate")]
+)
 def test_the_time_limit_is_one_of_the_whole_exchange_and_a_slow_drip_does_not_renew_it(head: bytes, backend: str) -> None:
     """harvest 16"""
-    with Wire(lambda heard: wire.drip(head)) as wire, pytest.raises(Interrupted, match=r"no complete answer within 0.15 s|damaged|broke off"):
+    with (
+        Wire(lambda heard: wire.drip(head)) as wire,
+        pytest.raises(Interrupted, match=r"no complete answer within 0.15 s|damaged|broke off"),
+    ):
         fetch(source(wire.url), backend, timeout=0.15)
 
 
 def test_the_time_limit_holds_over_redirects() -> None:
     """harvest 16"""
+
     def slow(heard: Heard) -> Answer:
         wire.over.wait(0.05)
         return redirect("/oai?again")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -77,9 +79,7 @@ def test_a_course_comes_back_from_json_as_it_was(course: Course) -> None:
 
 def test_every_field_of_a_course_and_a_window_is_tried_above() -> None:
     """harvest 21: a field that were forgotten in the strategies would keep its default and prove nothing."""
-    from dataclasses import fields
-
-    source = open(__file__, encoding="utf-8").read()  # noqa: SIM115
+    source = Path(__file__).read_text(encoding="utf-8")
     for kind, strategy in ((Course, "COURSES = st.builds("), (Window, "WINDOWS = st.builds("), (Gap, "GAPS = st.builds(")):
         told = source.partition(strategy)[2].partition("\n)")[0]
         assert all(f"{each.name}=" in told for each in fields(kind)), kind

@@ -12,7 +12,9 @@ from harvester import errors
 from harvester.errors import BY_CODE, HarvestError, ProtocolError, protocol_error
 
 CLASSES = {
-    name: value for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == errors.__name__
+    name: value
+    for name, value in vars(errors).items()
+    if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == errors.__name__
 }
 
 

@@ -64,7 +64,18 @@ def without(document: str, *pairs: tuple[str, str]) -> str:
 
 
 def prefixed(document: str) -> str:
-    for name in ("OAI-PMH", "responseDate", "request", "ListRecords", "record>", "header", "identifier", "datestamp", "setSpec", "metadata"):
+    for name in (
+        "OAI-PMH",
+        "responseDate",
+        "request",
+        "ListRecords",
+        "record>",
+        "header",
+        "identifier",
+        "datestamp",
+        "setSpec",
+        "metadata",
+    ):
         document = document.replace(f"<{name}", f"<oai:{name}").replace(f"</{name}", f"</oai:{name}")
     return document.replace("<oai:OAI-PMH xmlns=", "<oai:OAI-PMH xmlns:oai=")
 
@@ -89,14 +100,15 @@ def test_names_are_matched_where_a_server_gets_namespaces_wrong(document: str) -
     (got,) = parse(document).records
     assert (got.identifier, got.sets) == ("oai:x:1", ("a:b",))
     assert got.payload is not None
-    assert got.payload.replace(b' xmlns="urn:something-else"', b"").replace(b' xmlns="http://www.openarchives.org/OAI/1.1/"', b"").replace(
-        b' xmlns=""', b""
-    ) == MARC.encode()
+    assert (
+        got.payload.replace(b' xmlns="urn:something-else"', b"")
+        .replace(b' xmlns="http://www.openarchives.org/OAI/1.1/"', b"")
+        .replace(b' xmlns=""', b"")
+        == MARC.encode()
+    )
 
 
-@pytest.mark.parametrize(
-    "status", ["deleted", "Deleted", "DELETED", " deleted ", pytest.param("dElEtEd", id="mixed")]
-)
+@pytest.mark.parametrize("status", ["deleted", "Deleted", "DELETED", " deleted ", pytest.param("dElEtEd", id="mixed")])
 def test_deleted_is_understood_in_any_letter_case(status: str) -> None:
     """harvest 19"""
     assert parse(page(record(payload="", status=f' status="{status}"'))).records[0].deleted
@@ -127,7 +139,9 @@ def test_metadata_without_an_element_is_a_failure(metadata: str) -> None:
     assert [each.identifier for each in got.damaged] == ["oai:x:2"]
 
 
-@pytest.mark.parametrize("header", ["<header/>", "<header><datestamp>2026</datestamp></header>", "<header><identifier> </identifier></header>", ""])
+@pytest.mark.parametrize(
+    "header", ["<header/>", "<header><datestamp>2026</datestamp></header>", "<header><identifier> </identifier></header>", ""]
+)
 def test_a_record_without_an_identifier_is_a_failure_that_says_where_it_is(header: str) -> None:
     """harvest 18"""
     got = parse(page(record(), f"<record>{header}<metadata>{MARC}</metadata></record>", record("oai:x:3")))
@@ -141,7 +155,10 @@ def test_a_record_without_an_identifier_is_a_failure_that_says_where_it_is(heade
 
 
 CUT_UP = page(
-    record(), record("oai:x:2", "<a xmlns='u'><![CDATA[</OAI-PMH>]]>é</a>"), token="<resumptionToken>t</resumptionToken>", before="<?xml version='1.0'?>\n"
+    record(),
+    record("oai:x:2", "<a xmlns='u'><![CDATA[</OAI-PMH>]]>é</a>"),
+    token="<resumptionToken>t</resumptionToken>",
+    before="<?xml version='1.0'?>\n",
 ).encode()
 
 
@@ -177,7 +194,10 @@ def test_an_empty_answer_is_no_page(document: str) -> None:
         ("<!DOCTYPE html><html><head><title>Wartung &amp; Pause</title>", 'titled "Wartung'),
         ("\n<!doctype HTML>\n<p>unfinished", "HTML page"),
         ("<html><body>fine and well-formed</body></html>", "HTML page"),
-        ('<?xml version="1.0"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "x.dtd"><html xmlns="u"><p>x</p></html>', "HTML page"),
+        (
+            '<?xml version="1.0"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "x.dtd"><html xmlns="u"><p>x</p></html>',
+            "HTML page",
+        ),
         ("<HTML><BODY><P>old</BODY></HTML>", "HTML page"),
         ('{"error": 1}', "not XML"),
         ("[]", "not XML"),
@@ -518,9 +538,41 @@ WHOLE = page(
     before="<?xml version='1.0' encoding='UTF-8'?>\n",
 ).encode()
 PIECES = st.sampled_from(
-    [b"<", b">", b"/>", b"&", b"&#0;", b"\0", b"\xff", b"\xef\xbb\xbf", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<?x", b"?>", b"<!DOCTYPE a [", b"\n"]
-    + [b"<metadata>", b"</metadata>", b"<record>", b"</record>", b"<header>", b"</OAI-PMH>", b"<ListRecords>", b"</ListRecords>", b"<html", b'"', b"'"]
-    + [b"encoding='utf-16'", b"encoding='shift_jis'", b"<error code='x'/>", b"xmlns:a='b'", b"a:", b"status='deleted'"]
+    [
+        b"<",
+        b">",
+        b"/>",
+        b"&",
+        b"&#0;",
+        b"\0",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"<!--",
+        b"-->",
+        b"<![CDATA[",
+        b"]]>",
+        b"<?x",
+        b"?>",
+        b"<!DOCTYPE a [",
+        b"\n",
+        b"<metadata>",
+        b"</metadata>",
+        b"<record>",
+        b"</record>",
+        b"<header>",
+        b"</OAI-PMH>",
+        b"<ListRecords>",
+        b"</ListRecords>",
+        b"<html",
+        b'"',
+        b"'",
+        b"encoding='utf-16'",
+        b"encoding='shift_jis'",
+        b"<error code='x'/>",
+        b"xmlns:a='b'",
+        b"a:",
+        b"status='deleted'",
+    ]
 )
 
 
@@ -551,7 +603,10 @@ def tried(body: bytes, verb: str, repair: bool) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode), st.sampled_from(["ListRecords", "Identify", "ListIdentifiers"]))
-@example(b"<?xml version='1.0' encoding='shift_jis'?><OAI-PMH><ListRecords><record><header/><metadata></metadata></record></ListRecords></OAI-PMH>", "ListRecords")
+@example(
+    b"<?xml version='1.0' encoding='shift_jis'?><OAI-PMH><ListRecords><record><header/><metadata/></record></ListRecords></OAI-PMH>",
+    "ListRecords",
+)
 @example(b"<?xml version='1.0' encoding='none-such'?><OAI-PMH/>", "ListRecords")
 def test_random_bytes_raise_nothing_but_our_errors(body: bytes, verb: str) -> None:
     """harvest 12, 17, 18"""
@@ -560,7 +615,9 @@ def test_random_bytes_raise_nothing_but_our_errors(body: bytes, verb: str) -> No
 
 
 @settings(deadline=None, max_examples=250)
-@given(body=mutated(), verb=st.sampled_from(["ListRecords", "ListRecords", "GetRecord", "ListIdentifiers", "Identify"]), repair=st.booleans())
+@given(
+    body=mutated(), verb=st.sampled_from(["ListRecords", "ListRecords", "GetRecord", "ListIdentifiers", "Identify"]), repair=st.booleans()
+)
 def test_mutated_pages_raise_nothing_but_our_errors_and_give_no_nul(body: bytes, verb: str, repair: bool) -> None:
     """harvest 12, 17, 18, 19"""
     tried(body, verb, repair)

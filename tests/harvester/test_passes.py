@@ -15,7 +15,7 @@ from harvester import oai, passes
 from harvester.course import Course, Gap, Memory, Method, Window, WindowKind
 from harvester.errors import ListBroken
 from harvester.passes import EMPTY_PAGES, Finished, Later, More, Step
-from harvester.sources import Deletions, EndOfList, Source
+from harvester.sources import Deletions, Source
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 STARTED = datetime(2026, 3, 1, 11, 59, 30, tzinfo=UTC)  # the server's clock is half a minute behind
@@ -170,7 +170,9 @@ def test_an_identify_that_says_nothing_is_tried_again() -> None:
         ({}, Memory(watermark=at("2031-01-01")), "YYYY-MM-DDThh:mm:ssZ", "2026-03-01T11:54:30Z"),
     ],
 )
-def test_a_window_begins_at_the_watermark_less_the_overlap(changes: dict[str, object], memory: Memory, granularity: str, since: str | None) -> None:
+def test_a_window_begins_at_the_watermark_less_the_overlap(
+    changes: dict[str, object], memory: Memory, granularity: str, since: str | None
+) -> None:
     """harvest 11"""
     of = source(**changes)
     asked = arguments(of, begun(of, memory, identify(granularity=granularity)))
@@ -495,8 +497,3 @@ def test_mistakes_in_the_order_of_calls_are_told() -> None:
         passes.compared(source(), Step(course=None, then=More()), [])
     with pytest.raises(ValueError, match="without windows"):
         passes.finish(Step(course=begun(source()), then=More()))
-
-
-def test_end_of_list_is_strict_unless_told() -> None:
-    """harvest 12"""
-    assert source().end_of_list is EndOfList.STRICT

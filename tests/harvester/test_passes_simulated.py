@@ -53,7 +53,9 @@ FAULTS = {
 class Repository:
     """A repository as a function: records by the second of their datestamp, pages, tokens, and what goes wrong next."""
 
-    def __init__(self, stamps: list[int], *, size: int, single_use: bool, faults: Iterator[str], poison: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, stamps: list[int], *, size: int, single_use: bool, faults: Iterator[str], poison: frozenset[int] = frozenset()
+    ) -> None:
         self.records = {f"oai:x:{number}": (BEGAN + timedelta(seconds=stamp), number) for number, stamp in enumerate(stamps)}
         self.size = size
         self.single_use = single_use
@@ -105,9 +107,7 @@ class Repository:
         else:
             asked, offset = (request.verb, arguments.get("from"), arguments.get("until")), 0
         low, high = (oai.parse_moment(each or "") for each in asked[1:])
-        found = [
-            name for name, (stamp, _) in self.records.items() if (low is None or stamp >= low) and (high is None or stamp <= high)
-        ]
+        found = [name for name, (stamp, _) in self.records.items() if (low is None or stamp >= low) and (high is None or stamp <= high)]
         if not found:
             raise NoRecordsMatch("noRecordsMatch", "")
         chosen = found[offset : offset + self.size]

@@ -100,7 +100,9 @@ def test_the_last_page_may_be_damaged_and_the_list_still_ends() -> None:
     assert (len(got.records), len(got.damaged), got.token) == (1, 1, None)
 
 
-@pytest.mark.parametrize("token", ["<resumptionToken>a&b</resumptionToken>", "<resumptionToken>a\x01</resumptionToken>", "<resumptionToken>a"])
+@pytest.mark.parametrize(
+    "token", ["<resumptionToken>a&b</resumptionToken>", "<resumptionToken>a\x01</resumptionToken>", "<resumptionToken>a"]
+)
 def test_a_token_that_cannot_be_read_makes_the_page_unreadable(token: str) -> None:
     """harvest 12: a list must not end because its token is damaged."""
     with pytest.raises(Unreadable):
@@ -166,7 +168,9 @@ def test_a_damaged_page_in_another_encoding_keeps_its_letters(encoding: str, rep
 
 def test_repair_touches_only_the_record_that_needs_it_and_only_what_is_forbidden() -> None:
     """harvest 18"""
-    got = parse(page([record(1, "<a>&#233;&#x1F4DA;\t\r\n\ue000\U0010fffd</a>"), record(2, "<a>a\x0bb&#x8;c&#9;d&#x110000;</a>")]), repair=True)
+    got = parse(
+        page([record(1, "<a>&#233;&#x1F4DA;\t\r\n\ue000\U0010fffd</a>"), record(2, "<a>a\x0bb&#x8;c&#9;d&#x110000;</a>")]), repair=True
+    )
     assert [each.payload for each in got.records] == [
         "<a>&#233;&#x1F4DA;\t\r\n\ue000\U0010fffd</a>".encode(),
         b"<a>abc&#9;d</a>",

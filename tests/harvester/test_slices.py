@@ -40,7 +40,10 @@ def by_lxml(document: bytes) -> list[bytes]:
     root = etree.fromstring(document)
     found = []
     for metadata in root.iter(f"{{{OAI}}}metadata", "{}metadata"):
-        if etree.QName(metadata.getparent()).localname == "record" and etree.QName(metadata.getparent().getparent()).localname == "ListRecords":
+        if (
+            etree.QName(metadata.getparent()).localname == "record"
+            and etree.QName(metadata.getparent().getparent()).localname == "ListRecords"
+        ):
             found.append(etree.tostring(next(iter(metadata.iterchildren("*"))), method="c14n", exclusive=True, with_comments=True))
     return found
 

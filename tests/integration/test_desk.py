@@ -155,6 +155,12 @@ def test_the_state_follows_from_what_is_stored_configured_and_paused(
             {},
             "before it asks again: Identify failed or was put off, 2 times so far.",
         ),
+        (
+            dataclasses.replace(KNOWN, waiting_until=LATER, failures_in_a_row=1, error="is it that of the OAI-PMH interface?"),
+            SOURCE,
+            {},
+            "(in 2m) before it asks again: is it that of the OAI-PMH interface? No engine harvests group default now",
+        ),
         (KNOWN, SOURCE, {}, "not due: its next pass begins at 2026-05-01 12:02:00 UTC (in 2m). It is asked every 2m."),
         (None, SOURCE, {}, "was never harvested yet. No engine harvests group default now; windrow harvest --group default does."),
         (

@@ -48,7 +48,7 @@ def _answer(subject: Standing, group: Group | None, busy: int, now: datetime) ->
             yield f"{name} pauses until {told(stored.paused_until, now)}, so that the database can clean up behind it."
             yield from _pause(source)
         case State.WAITING if stored is not None:
-            yield f"{name} waits until {told(stored.waiting_until, now)} before it asks again: {_what_waits(stored)}."
+            yield f"{name} waits until {told(stored.waiting_until, now)} before it asks again: {ended(_what_waits(stored))}"
         case State.IDLE if stored is not None:
             yield f"{name} is not due: its next pass begins at {told(stored.due_at, now)}."
             if source is not None and not stored.failures_in_a_row:
@@ -92,6 +92,8 @@ def _pause(source: Source) -> Iterator[str]:
 
 def _what_waits(stored: Stored) -> str:
     course = stored.course
+    if not stored.attempt and stored.error:
+        return stored.error.rstrip(". ")
     what = "the request"
     if course is not None and course.started is None:
         what = "Identify"
@@ -199,7 +201,8 @@ def _gaps(coverage: Coverage | None) -> Iterator[str]:
 
 def ended(text: str) -> str:
     """What others wrote, as the end of a sentence."""
-    return f"{text.rstrip('. ')}."
+    text = text.rstrip(". ")
+    return text if text.endswith(("?", "!")) else f"{text}."
 
 
 def told(moment: datetime | None, now: datetime) -> str:

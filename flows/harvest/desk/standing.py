@@ -99,11 +99,11 @@ class Standing:
 
     @property
     def troubled(self) -> bool:
-        """Whether somebody should look at it."""
-        if self.state in (State.REMOVED, State.DISABLED):
-            return False
+        """Whether somebody should look at it; what an operator has paused, somebody has looked at."""
         stored = self.stored
-        return self.state is State.BLOCKED or (stored is not None and (stored.failures_in_a_row > 0 or stored.held > 0))
+        if stored is None or self.state in (State.REMOVED, State.DISABLED):
+            return False
+        return stored.blocked is not None or stored.failures_in_a_row > 0 or stored.held > 0
 
     def shown(self, now: datetime) -> dict[str, object]:
         """The object of ``windrow status --json``. ``lag_seconds`` is the age of the watermark."""
