@@ -8,6 +8,7 @@ Source: MARC 21 Format for Bibliographic Data and for Holdings Data.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from flows.catalog.model import BibRecord, DataField
 
 ISBD_END: Final = re.compile(r"(?:\s+[/:;=,]|[,;:/=]|\s)+$")
 FULL_STOP: Final = re.compile(r"(?<!\.\.)(?<=[\w)\]\"'’”?!]{2})\.$")
+LINK: Final = re.compile(r"(\d{3})-(\d\d)", re.ASCII)  # $6: linked tag and occurrence number
 CONTENT: Final = {
     **dict.fromkeys("at", "txt"), **dict.fromkeys("cd", "ntm"), **dict.fromkeys("ef", "cri"), "g": "tdi", "i": "spw", "j": "prm",
     "k": "sti", "m": "cop", "r": "tdf",
@@ -154,9 +156,22 @@ def trimmed(text: str | None) -> str | None:
     return FULL_STOP.sub("", text) or None
 
 
+def fields_or_alone(record: BibRecord, *tags: str) -> list[DataField]:
+    """Fields with these tags, and those 880 that stand for one of them without a counterpart in Latin script."""
+    found = list(record.fields(*tags))
+    alone = [each for each in record.fields("880") if (link := LINK.match(each.first("6") or "")) and link[1] in tags]
+    if alone:
+        linked = {link[2] for each in found if (link := LINK.match(each.first("6") or ""))} - {"00"}
+        for each in alone:
+            link = LINK.match(each.first("6") or "")
+            if link is not None and link[2] not in linked:
+                found.append(dataclasses.replace(each, tag=link[1]))
+    return found
+
+
 def title(record: BibRecord) -> Title | None:
     """The title of 245; None when there is none."""
-    for field in record.fields("245"):
+    for field in fields_or_alone(record, "245"):
         main = trimmed(field.first("a")) or trimmed(field.first("k"))
         if main:
             return Title(
@@ -173,7 +188,7 @@ def title(record: BibRecord) -> Title | None:
 def contributors(record: BibRecord) -> tuple[Contributor, ...]:
     """Names of 1XX and 7XX; the main entry is the primary one."""
     found = []
-    for field in record.fields("100", "110", "111", "700", "710", "711"):
+    for field in fields_or_alone(record, "100", "110", "111", "700", "710", "711"):
         meeting = field.tag.endswith("11")
         name = " ".join(value for code, value in field.subfields if code in ("acdenq" if meeting else "abcdnq"))
         if "t" in (codes := [code for code, _ in field.subfields]):  # what follows the title belongs to it

@@ -111,7 +111,7 @@ def test_pymarc_and_mrrc_read_the_same_from_generated_records(record: BibRecord)
 def test_we_read_what_pymarc_writes(record: BibRecord) -> None:
     """catalog 2"""
     theirs = pymarc.Record(data=write.to_iso2709(record))
-    assert record_of(iso2709.read_one(theirs.as_marc(), **NAMES)) == record
+    assert record_of(iso2709.read_one(theirs.as_marc(), datestamp=record.datestamp, **NAMES)) == record
     assert ours(record_of(marcjson.read_one(theirs.as_json().encode(), **NAMES))) == ours(record)
     if not any("\r" in part for field in ours(record) for part in field):  # pymarc writes a bare CR, which XML turns into LF
         assert ours(record_of(marcxml.read_one(pymarc.record_to_xml(theirs, namespace=True), **NAMES))) == ours(record)
@@ -150,7 +150,7 @@ MARC8 = [
     ("ansel letters", b"\xa2\xb2\xa1\xb1 \xc7", "Øøłł ß".replace("łł", "Łł")),
     ("ligature halves", b"\xebt\xecs", "t\ufe20s\ufe21"),
     ("Cyrillic in G0", b"\x1b(NmOSKWA\x1b(B!", "Москва!"),
-    ("Hebrew in G0", b"\x1b(2ylem\x1b(B.", "שמוצ."),
+    ("Hebrew in G0", b"\x1b(2ylem\x1b(B.", "שלום."),
     ("Greek", b"\x1b(Saib\x1b(B", None),
     ("Arabic", b"\x1b(3GdN\x1b(B", None),
     ("EACC", b"\x1b$1!0!!0'\x1b(B x", None),

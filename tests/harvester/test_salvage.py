@@ -228,3 +228,11 @@ def test_comments_between_records_are_not_counted_as_records() -> None:
     got = parse(page(["<!-- 1 -->" + record(1), "<!-- 2 -->", record(2, "<a>&b</a>"), "<!-- 3 -->" + record(3)]))
     assert [each.identifier for each in got.records] == ["oai:x:1", "oai:x:3"]
     assert [each.place.partition(",")[0] for each in got.damaged] == ["record 2 of the page"]
+
+
+def test_a_record_with_about_is_not_lost_to_a_damaged_start_of_the_next() -> None:
+    """harvest 18"""
+    about = record(1).replace("</record>", "<about><x xmlns='u'/></about></record>")
+    got = parse(page([about, record(2).replace("<record>", "<\x01record>", 1), record(3)]))
+    assert [each.identifier for each in got.records] == ["oai:x:1", "oai:x:3"]
+    assert [each.identifier for each in got.damaged] == ["oai:x:2"]
