@@ -23,6 +23,7 @@ from harvester import oai
 from harvester.client import Client, Transport
 from harvester.engine import Engine
 from harvester.events import Happening, Notice, Outcome, PageSaved, PassFinished
+from harvester.schedule import State as State
 from harvester.sources import Configuration, Group, Source
 from harvester.store import MemoryStore, Store, Totals
 from tests.fakes.oai import Consortium, Truth

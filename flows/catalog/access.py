@@ -23,10 +23,7 @@ CONTENT: Final = {
     "k": "sti", "m": "cop", "r": "tdf",
 }  # fmt: skip
 MEDIA_007: Final = {"a": "n", "c": "c", "d": "n", "g": "g", "h": "h", "k": "n", "m": "g", "o": "n", "q": "n", "s": "s", "t": "n", "v": "v"}
-CARRIERS: Final = frozenset(
-    "sg se sd si sq ss st sz ck cb cd ce ca cf ch cr cz ha he hf hb hc hd hg hj hz pp pz mc mf mr mo mz gd gf gc gt gs eh es ez "
-    "no nn na nb nc nr nz vc vf vd vr vz zu".split()
-)
+CARRIERS: Final = re.compile("s[degiqstz]|c[abcdefhkrz]|h[abcdefghjz]|p[pz]|m[cforz]|g[cdfst]|e[hsz]|n[abcnorz]|v[cdfrz]|zu")
 TEXT_007: Final = {"ta": "nc", "tb": "nc", "tc": "nc"}
 
 
@@ -149,7 +146,10 @@ NUMBERS: Final = {"0": "isrc", "1": "upc", "2": "ismn", "3": "ean", "4": "sici"}
 
 
 def trimmed(text: str | None) -> str | None:
-    """The text without white space and ISBD punctuation at its end; a full stop goes only after a word. None for nothing."""
+    """The text without white space and ISBD punctuation at its end; None for nothing.
+
+    A full stop goes after a word, that of an abbreviation too, because nobody can tell; not after an initial or an ellipsis.
+    """
     if text is None:
         return None
     text = ISBD_END.sub("", text.strip())
@@ -292,7 +292,7 @@ def format_of(record: BibRecord) -> Format:
     content = _codes(record, "336") or tuple(filter(None, [CONTENT.get(leader[6])]))
     media = _codes(record, "337") or tuple(dict.fromkeys(MEDIA_007[each[0]] for each in physical if each[:1] in MEDIA_007 and each))
     carrier = _codes(record, "338") or tuple(
-        dict.fromkeys(code for each in physical if (code := TEXT_007.get(each[:2], each[:2])) in CARRIERS)
+        dict.fromkeys(code for each in physical if CARRIERS.fullmatch(code := TEXT_007.get(each[:2], each[:2])))
     )
     if not media and len(record.control("008") or "") >= 30:
         media = tuple(filter(None, ["n" if form in " dfr" else "c" if form in "oqs" else "h" if form in "abc" else None]))

@@ -27,10 +27,12 @@ from flows.catalog.model import BibRecord, Problem, Reading
 from flows.catalog.rdf import BASE, Graph, syntax_of
 from flows.catalog.vocabulary import MAPPED, NOT_MAPPED
 
+Node = ox.NamedNode | ox.BlankNode | ox.Triple | ox.Literal
 BIBFRAME: Final = "http://id.loc.gov/ontologies/bibframe/"
 RDF_TYPE: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
 BATCH: Final = 10_000  # statements stored at a time
 LARGEST: Final = 1_000_000  # statements of one work: beyond it something links everything
+NOT_MAPPED_HEAD: Final = ("## What is not mapped", "", "| Predicate | Why |", "|---|---|")
 HEAD: Final = 4096  # bytes that tell the syntax
 
 
@@ -56,10 +58,12 @@ def read_all(payload: bytes, *, source: str, identifier: str, datestamp: str | N
             Problem(kind="several-records", message=f"{len(instances) - 1} instances besides the main one are records of their own.")
         )
     readings = []
+    main_number = ""
     for position, instance in enumerate(instances[:1] if first else instances):
         graph.asked.clear()
-        mapping = Mapping(graph, instance, main=position == 0)
+        mapping = Mapping(graph, instance, beside=main_number if position else None)
         leader, control, fields = mapping.fields()
+        main_number = main_number or mapping.control_number
         if not fields:
             readings.append(Reading(record=None, problems=(*found, Problem(kind="unreadable", message="The instance has no statements."))))
             continue
@@ -132,7 +136,7 @@ def payloads(stream: BinaryIO) -> Iterator[bytes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _roots(store: ox.Store) -> Iterator[list[ox.NamedNode | ox.BlankNode]]:
+def _roots(store: ox.Store) -> Iterator[list[Node]]:
     """Instances of one work together; instances that a relation leads to belong to the record that has the relation."""
     instance_of, has_instance = ox.NamedNode(BIBFRAME + "instanceOf"), ox.NamedNode(BIBFRAME + "hasInstance")
     associated = ox.NamedNode(BIBFRAME + "associatedResource")
@@ -150,17 +154,19 @@ def _roots(store: ox.Store) -> Iterator[list[ox.NamedNode | ox.BlankNode]]:
         yield [instance, *works]
 
 
-def _closure(store: ox.Store, roots: list[ox.NamedNode | ox.BlankNode]) -> bytes:
+def _closure(store: ox.Store, roots: list[Node]) -> bytes:
     """Everything that can be reached from these, and the items that point to their instances."""
     item_of, instance = ox.NamedNode(BIBFRAME + "itemOf"), ox.NamedNode(BIBFRAME + "instanceOf")
     dataset = ox.Dataset()
     waiting = list(roots)
-    seen: set[ox.NamedNode | ox.BlankNode] = set()
+    seen: set[Node] = set()
     while waiting and len(dataset) < LARGEST:
         node = waiting.pop()
         if node in seen:
             continue
         seen.add(node)
+        if not isinstance(node, ox.NamedNode | ox.BlankNode):
+            continue
         for quad in store.quads_for_pattern(node, None, None):
             dataset.add(quad)
             if isinstance(quad.object, ox.NamedNode | ox.BlankNode):
@@ -191,6 +197,5 @@ def page() -> str:
     rows = [f"| `{predicate}` | {fields} |" for predicate, fields in sorted(MAPPED.items(), key=lambda row: row[0].lower())]
     others = [f"| `{predicate}` | {reason} |" for predicate, reason in sorted(NOT_MAPPED.items(), key=lambda row: row[0].lower())]
     return "\n".join(
-        ["## What becomes of a predicate", "", "| Predicate | MARC 21 |", "|---|---|", *rows, ""]
-        + ["## What is not mapped", "", "| Predicate | Why |", "|---|---|", *others, ""]
+        ["## What becomes of a predicate", "", "| Predicate | MARC 21 |", "|---|---|", *rows, "", *NOT_MAPPED_HEAD, *others, ""]
     )

@@ -19,7 +19,8 @@ Content = tuple[str, list[ControlField], list[DataField]]  # leader, control fie
 Find = Callable[[str], list[Any]]
 
 OPENING: Final = re.compile(
-    r"\s*(?:<\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?:[Uu][Tt][Ff]-8|US-ASCII)[\"'])?\s*\?>\s*)?<(?:([A-Za-z_][\w.-]*):)?record([^<>]*)>",
+    r"\s*(?:<\?xml version=[\"']1\.0[\"'](?: encoding=[\"'][Uu][Tt][Ff]-8[\"'])?\s*\?>\s*)?"
+    r"<(?:([A-Za-z_][\w.-]*):)?record([^<>]*)>",
     re.ASCII,
 )
 ATTRIBUTE: Final = re.compile(r"\s+([A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?)=(?:\"([^\"<&\t\n\r]*)\"|'([^'<&\t\n\r]*)')", re.ASCII)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from typing import BinaryIO, Final
 
 from flows.catalog.characters import from_marc8, looks_like_utf8
@@ -291,7 +292,7 @@ def _cut(body: bytes, leader: str, found: list[Problem]) -> tuple[list[type_entr
 def _consistent(entries: list[type_entry], data: bytes) -> bool:
     """Whether every entry points to a field of its own, which ends with a terminator."""
     spans = sorted((begin, begin + length) for _, length, begin in entries)
-    apart = all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    apart = all(first[1] <= second[0] for first, second in pairwise(spans))
     return bool(spans) and apart and all(0 <= begin < end <= len(data) and data[end - 1] == FIELD_END[0] for begin, end in spans)
 
 

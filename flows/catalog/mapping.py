@@ -43,7 +43,10 @@ INTERNAL_040: Final = re.compile(r"\A040\s*(\$.*)", re.DOTALL)
 AUTHORITIES: Final = re.compile(
     r"\Ahttps?://(?:id\.loc\.gov/(?:authorities|rwo)/|viaf\.org/|isni\.org/|(?:www\.)?wikidata\.org/|d-nb\.info/|id\.worldcat\.org/)"
 )
-LANGUAGE_PARTS: Final = {"summary": "b", "abstract": "b", "libretto": "e", "table of contents": "f", "accompanying": "g", "original": "h", "subtitle": "j", "caption": "j"}  # fmt: skip
+LANGUAGE_PARTS: Final = {
+    "summary": "b", "abstract": "b", "libretto": "e", "table of contents": "f", "accompanying": "g", "original": "h", "subtitle": "j",
+    "caption": "j",
+}  # fmt: skip
 BLANK_008: Final = "|" * 17
 
 
@@ -60,12 +63,15 @@ def local(term: str) -> str:
 
 
 class Mapping:
-    """The fields of one instance. ``works`` and ``items`` are the nodes that belong to it."""
+    """The fields of one instance. ``works`` and ``items`` are the nodes that belong to it.
 
-    def __init__(self, graph: Graph, instance: str, *, main: bool = True) -> None:
+    ``beside`` is the control number of the main instance, when this is another one.
+    """
+
+    def __init__(self, graph: Graph, instance: str, *, beside: str | None = None) -> None:
         self.graph = graph
         self.instance = instance
-        self.main = main
+        self.beside = beside
         self.works = sorted(
             {
                 *(each for each in graph.all(instance, "bf:instanceOf")),
@@ -189,8 +195,8 @@ class Mapping:
                 self._control["003"] = agency
         else:
             self.control_number = local(self.instance).removesuffix("#Instance") or local(self.works[0] if self.works else self.instance)
-        if not self.main and not own:
-            self.control_number = f"{self.control_number}-{local(self.instance)}"
+        if self.beside is not None and not own:
+            self.control_number = f"{self.beside}-{local(self.instance)}"
         if self.control_number:
             self._control["001"] = self.control_number
         if changed and (match := DATE_TIME.match(max(changed))):
@@ -456,9 +462,9 @@ class Mapping:
             made.append((kind, parts, other, bool(graph.all(node, "bflc:simplePlace", "bflc:simpleAgent", "bflc:simpleDate"))))
         statements = graph.texts(self.instance, "bf:publicationStatement")
         written = any(simple for *_, simple in made)
-        for kind, parts, other, simple in made:
+        for kind, shown, hidden, simple in made:
             if simple or not written:  # beside what was transcribed, an activity without it only repeats the codes of 008
-                self._put("264", f" {kind}", parts, other=other)
+                self._put("264", f" {kind}", shown, other=hidden)
         if not made and statements:
             self._put("264", " 1", [("b", statements[0])])
         self._put_texts("264", " 4", "c", graph.texts(self.instance, "bf:copyrightDate"))
@@ -650,7 +656,7 @@ class Mapping:
                     "060": f" {by_library}",
                     "082": ("1" if edition == "abridged" else "0") + by_library,
                 }.get(tag, "  ")
-                portions = [("a", each) for each in graph.texts(node, "bf:classificationPortion")] or [("a", graph.label(node))]
+                portions: Parts = [("a", each) for each in graph.texts(node, "bf:classificationPortion")] or [("a", graph.label(node))]
                 scheme = source if tag in ("080", "082", "084", "086") else None
                 self._put(tag, indicators, [*portions, ("b", graph.text(node, "bf:itemPortion")), ("2", scheme)])
 
@@ -700,7 +706,9 @@ class Mapping:
         instances = [each for each in graph.all(resource, "bf:hasInstance") if each in graph.statements] or [resource]
         about = [resource, *instances]
         for each in about:
-            graph.all(each, "rdf:type", "bf:instanceOf", "bf:title")
+            graph.all(each, "rdf:type", "bf:instanceOf")
+            for title in graph.all(each, "bf:title"):
+                graph.take(title)
         agents = sorted(
             filter(
                 None,
@@ -764,7 +772,7 @@ class Mapping:
         graph = self.graph
         for node in graph.all(self.instance, "bf:electronicLocator"):
             self._locator(node, "40")
-        if self.main:
+        if self.beside is None:
             for work in self.works:
                 for other in graph.all(work, "bf:hasInstance"):
                     if other != self.instance and not graph.statements.get(other, {}).get("bf:adminMetadata"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -32,7 +32,9 @@ SYNTAXES: Final = {"xml": ox.RdfFormat.RDF_XML, "json": ox.RdfFormat.JSON_LD, "t
 XML_START: Final = re.compile(rb"\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*<[?!A-Za-z][^>\s]*(?:\s|>)(?!\s*<)")
 ESCAPE: Final = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[tbnrf\"'\\])")
 # Letters that are not Latin: beyond Latin Extended-B, without phonetic and modifier letters, marks and Latin Extended Additional.
-OTHER_SCRIPT: Final = re.compile("[\u0370-\u1dbf\u1f00-\u1fff\u2c00-\u2c5f\u2c80-\u2dff\u3040-\ua71f\ua800-\uab2f\uab70-\ud7ff\uf900-\ufaff\ufb13-\ufdff\ufe70-\ufeff\uff66-\uffdc\U00010000-\U0001efff\U00020000-\U0003ffff]")
+OTHER_SCRIPT: Final = re.compile(
+    "[\u0370-\u1dbf\u1f00-\u1fff\u2c00-\u2c5f\u2c80-\u2dff\u3040-\ua71f\ua800-\uab2f\uab70-\ud7ff\uf900-\ufaff\ufb13-\ufdff\ufe70-\ufeff\uff66-\uffdc\U00010000-\U0001efff\U00020000-\U0003ffff]"
+)
 ESCAPED: Final = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
 IRI_START: Final = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<[a-z][a-z0-9+.-]*:[^<>\s\"=]*>\s", re.IGNORECASE)
 
@@ -99,11 +101,12 @@ class Graph:
     ``load`` raises SyntaxError for what is not RDF, after keeping the statements before the fault.
     """
 
-    __slots__ = ("asked", "statements")
+    __slots__ = ("asked", "classes", "statements")
 
     def __init__(self) -> None:
         self.statements: dict[str, dict[str, list[str]]] = {}
-        self.asked: set[tuple[str, str]] = set()
+        self.classes: dict[str, list[str]] = {}
+        self.asked: set[int] = set()  # identities of the lists of objects that were handed out
 
     def load(self, payload: bytes) -> Graph:
         """Add the statements of a payload."""
@@ -150,7 +153,7 @@ class Graph:
         for predicate in predicates:
             values = properties.get(predicate)
             if values:
-                self.asked.add((node, predicate))
+                self.asked.add(id(values))
                 found = found + values if found else values
         return found
 
@@ -158,12 +161,13 @@ class Graph:
         """Short names of the node's classes."""
         return classes(tuple(self.all(node, "rdf:type")))
 
-    def of_type(self, name: str) -> Iterator[str]:
-        """Nodes of a class."""
-        iri = next((f"<{start}" + name[len(prefix) :] for start, prefix in PREFIXES.items() if name.startswith(prefix)), f"<{name}") + ">"
-        for node, properties in self.statements.items():
-            if iri in properties.get("rdf:type", ()):
-                yield node
+    def of_type(self, name: str) -> tuple[str, ...]:
+        """Nodes of a class, by its short name; to be called when all statements are there."""
+        if not self.classes:
+            for node, properties in self.statements.items():
+                for term in properties.get("rdf:type", ()):
+                    self.classes.setdefault(short(term), []).append(node)
+        return tuple(self.classes.get(name, ()))
 
     def texts(self, node: str, *predicates: str) -> list[str]:
         """Texts of these predicates: literals, or the labels (else values, codes) of nodes; sorted, Latin script first."""
@@ -188,7 +192,7 @@ class Graph:
         if properties is None:
             return None
         present = [predicate for predicate in LABELS if predicate in properties]
-        self.asked.update((node, predicate) for predicate in present)
+        self.asked.update([id(properties[predicate]) for predicate in present])
         for predicate in present:
             if literals := [text for value in properties[predicate] if value[0] == '"' and (text := text_of(value)).strip()]:
                 return min(literals, key=lambda text: (not latin(text), text)) if len(literals) > 1 else literals[0]
@@ -220,7 +224,7 @@ class Graph:
                 continue
             seen.add(node)
             for predicate, values in self.statements[node].items():
-                if (node, predicate) in self.asked:
+                if id(values) in self.asked:
                     waiting += [value for value in values if value in self.statements]
                 elif predicate != "rdf:type":
                     counts[predicate] += len(values)
@@ -235,8 +239,8 @@ class Graph:
             if node in seen or node not in self.statements:
                 continue
             seen.add(node)
-            for predicate, values in self.statements[node].items():
-                self.asked.add((node, predicate))
+            for values in self.statements[node].values():
+                self.asked.add(id(values))
                 waiting += values
 
 

@@ -24,7 +24,7 @@ BREAKS: Final = {"\r": "&#13;"}
 BLANK: Final = "00000nam a2200000   4500"  # stands in where there is no leader
 
 
-class TooLong(ValueError):  # noqa: N818 - it says what is wrong
+class TooLong(ValueError):
     """A record or field that ISO 2709 has no digits for; MARCXML holds it."""
 
 

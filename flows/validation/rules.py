@@ -62,6 +62,7 @@ from flows.validation.text import character_notes, is_misread, is_plain
 from flows.validation.title import title_notes
 
 LARGEST_MEMORY: Final = 50_000  # rows of subfield codes; a large catalogue has some thousands
+LONGEST_SUFFIX: Final = 12  # characters: $a[1234], /35-37; a longer one is a subfield code that is none
 MOST_FINDINGS: Final = 1_000  # of one record: one with 10,000 bad fields says nothing new after that
 REQUIRED: Final[dict[FormatName, tuple[str, ...]]] = {
     "bibliographic": ("001", "008", "245"),
@@ -368,12 +369,15 @@ class _Collector:
             return
         if not path.isascii() or not path.isprintable() or len(tag) > 3:
             path = shape(path)
+        suffix = note.suffix
+        if not suffix.isascii() or not suffix.isprintable() or len(suffix) > LONGEST_SUFFIX:
+            suffix = "$?"
         self.findings.append(
             Finding(
                 category=issue.category,
                 code=issue.code,
                 severity=severity,
-                path=path + note.suffix,
+                path=path + suffix,
                 message=note.message,
                 value=self._shown(tag, note) if note.value else "",
                 link=self._link(tag),

@@ -31,7 +31,11 @@ def pairs() -> list[tuple[str, bytes, bytes]]:
     """Name, MARCXML and BIBFRAME of the shared pairs."""
     folder = SHARED / "bibframe" / "pairs"
     return [
-        (path.name.removesuffix(".marc.xml"), path.read_bytes(), path.with_name(path.name.replace(".marc.xml", ".bibframe.rdf")).read_bytes())
+        (
+            path.name.removesuffix(".marc.xml"),
+            path.read_bytes(),
+            path.with_name(path.name.replace(".marc.xml", ".bibframe.rdf")).read_bytes(),
+        )
         for path in sorted(folder.glob("*.marc.xml"))
     ]
 
@@ -55,9 +59,7 @@ CODE = st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789")
 INDICATOR = st.sampled_from(" 0123456789")
 CONTROL = st.builds(ControlField, st.sampled_from(["001", "003", "005", "006", "007", "008"]), TEXT)
 SUBFIELDS = st.lists(st.builds(Subfield, CODE, TEXT), min_size=1, max_size=6).map(tuple)
-DATA = st.builds(
-    DataField, tag=st.integers(10, 999).map("{:03d}".format), ind1=INDICATOR, ind2=INDICATOR, subfields=SUBFIELDS
-)
+DATA = st.builds(DataField, tag=st.integers(10, 999).map("{:03d}".format), ind1=INDICATOR, ind2=INDICATOR, subfields=SUBFIELDS)
 LEADER = st.builds(
     "00000{}{}{} a2200000{}{}{}4500".format,
     st.sampled_from("acdnp"),

@@ -34,7 +34,9 @@ def years(record: BibRecord) -> set[str]:
 
 def contributors(primary: bool) -> Callable[[BibRecord], set[tuple[str, str, str]]]:
     """Kind, name and title of the primary or the other contributors."""
-    return lambda record: {(each.kind, plain(each.name), plain(each.title)) for each in access.contributors(record) if each.primary is primary}
+    return lambda record: {
+        (each.kind, plain(each.name), plain(each.title)) for each in access.contributors(record) if each.primary is primary
+    }
 
 
 def identifiers(kind: str) -> Callable[[BibRecord], set[tuple[str, bool]]]:
@@ -107,7 +109,10 @@ def test_the_pairs_agree_in_the_core_fields(field: str) -> None:
 
 def written(payload: bytes, syntax: ox.RdfFormat, seed: int) -> bytes:
     """The same graph in another syntax, with its statements in another order and other names for blank nodes."""
-    triples = [ox.Triple(quad.subject, quad.predicate, quad.object) for quad in ox.parse(payload, format=ox.RdfFormat.RDF_XML, rename_blank_nodes=True)]
+    triples = [
+        ox.Triple(quad.subject, quad.predicate, quad.object)
+        for quad in ox.parse(payload, format=ox.RdfFormat.RDF_XML, rename_blank_nodes=True)
+    ]
     random.Random(seed).shuffle(triples)
     out = ox.serialize(triples, format=syntax)
     assert out is not None
@@ -143,21 +148,27 @@ PREFIXES = (
 )
 ONE = """
 <http://x.org/1#Instance> a bf:Instance ; bf:instanceOf <http://x.org/1#Work> ;
-  bf:adminMetadata [ bf:identifiedBy [ a bf:Local ; rdf:value "42" ] ; bf:changeDate "2024-05-06T07:08:09" ; bf:creationDate "2020-01-02" ] ;
+  bf:adminMetadata [ bf:identifiedBy [ a bf:Local ; rdf:value "42" ] ;
+    bf:changeDate "2024-05-06T07:08:09" ; bf:creationDate "2020-01-02" ] ;
   bf:title [ a bf:Title ; bf:mainTitle "Main" ; bf:subtitle "sub" ; bf:partNumber "1" ; bf:partName "part" ] ,
            [ a bf:ParallelTitle ; bf:mainTitle "Parallel" ] , [ a bf:VariantTitle ; bf:mainTitle "Spine" ; bf:variantType "spine" ] ,
            [ a bf:KeyTitle ; bf:mainTitle "Key" ; bf:qualifier "Online" ] ; %s .
 <http://x.org/1#Work> a bf:Work, bf:Text ; %s .
 """
 FIELDS: list[tuple[str, str, list[str]]] = [
-    ("bf:identifiedBy [ a bf:Isbn ; rdf:value '123' ; bf:qualifier 'pbk' ; bf:status <http://id.loc.gov/vocabulary/mstatus/cancinv> ]", "", ["020    $z123$qpbk"]),
+    (
+        "bf:identifiedBy [ a bf:Isbn ; rdf:value '123' ; bf:qualifier 'pbk' ; bf:status <http://id.loc.gov/vocabulary/mstatus/cancinv> ]",
+        "",
+        ["020    $z123$qpbk"],
+    ),
     ("bf:identifiedBy [ a bf:Issn ; rdf:value '1234-5678' ]", "", ["022    $a1234-5678"]),
     ("bf:identifiedBy [ a bf:Doi ; rdf:value '10.1/2' ]", "", ["024 7  $a10.1/2$2doi"]),
     ("bf:identifiedBy [ a bf:Ismn ; rdf:value 'M1' ]", "", ["024 2  $aM1"]),
     ("bf:editionStatement '2nd ed.'", "", ["250    $a2nd ed."]),
     ("bf:copyrightDate 'c2001'", "", ["264  4 $cc2001"]),
     (
-        "bf:provisionActivity [ a bf:ProvisionActivity, bf:Distribution ; bf:place [ rdfs:label 'Bonn' ] ; bf:agent [ rdfs:label 'Verlag' ] ; bf:date '1999' ]",
+        "bf:provisionActivity [ a bf:ProvisionActivity, bf:Distribution ; bf:place [ rdfs:label 'Bonn' ] ; "
+        "bf:agent [ rdfs:label 'Verlag' ] ; bf:date '1999' ]",
         "",
         ["264  2 $aBonn$bVerlag$c1999"],
     ),
@@ -168,29 +179,48 @@ FIELDS: list[tuple[str, str, list[str]]] = [
     ("bf:note [ a <http://id.loc.gov/vocabulary/mnotetype/binding> ; rdfs:label 'Calf' ]", "", ["563    $aCalf"]),
     ("bf:tableOfContents [ rdfs:label 'One -- Two' ]", "", ["505 0  $aOne -- Two"]),
     ("bf:electronicLocator <http://x.org/full>", "", ["856 40 $uhttp://x.org/full"]),
-    ("bf:hasItem [ a bf:Item ; bf:heldBy [ bf:code 'DE-1' ] ; bf:shelfMark [ a bf:ShelfMarkDdc ; rdfs:label '813 X' ] ]", "", ["852 1  $aDE-1$h813 X"]),
+    (
+        "bf:hasItem [ a bf:Item ; bf:heldBy [ bf:code 'DE-1' ] ; bf:shelfMark [ a bf:ShelfMarkDdc ; rdfs:label '813 X' ] ]",
+        "",
+        ["852 1  $aDE-1$h813 X"],
+    ),
     ("bf:seriesStatement 'A series'", "", ["490 0  $aA series"]),
-    ("rdf:type bf:Print", "bf:language <http://id.loc.gov/vocabulary/languages/ger>, <http://id.loc.gov/vocabulary/languages/eng>", ["041 0  $aeng$ager"]),
+    (
+        "rdf:type bf:Print",
+        "bf:language <http://id.loc.gov/vocabulary/languages/ger>, <http://id.loc.gov/vocabulary/languages/eng>",
+        ["041 0  $aeng$ager"],
+    ),
     ("rdf:type bf:Print", "bf:summary [ rdfs:label 'Short' ]", ["520    $aShort"]),
     ("rdf:type bf:Print", "bf:geographicCoverage <http://id.loc.gov/vocabulary/geographicAreas/n-us>", ["043    $an-us---"]),
     ("rdf:type bf:Print", "bf:content <http://id.loc.gov/vocabulary/contentTypes/txt>", ["336    $btxt$2rdacontent"]),
-    ("rdf:type bf:Print", "bf:genreForm [ a bf:GenreForm ; rdfs:label 'Novels' ; bf:source [ bf:code 'gsafd' ] ]", ["655  7 $aNovels$2gsafd"]),
-    ("rdf:type bf:Print", "bf:subject [ a bf:Person ; rdfs:label 'Kant, Immanuel' ]", ["600 14 $aKant, Immanuel"]),
-    ("rdf:type bf:Print", "bf:subject 'loose words'", ["653    $aloose words"]),
-    ("rdf:type bf:Print", "bf:classification [ a bf:Classification ; bf:classificationPortion 'QA 1' ; bf:source [ bf:code 'rvk' ] ]", ["084    $aQA 1$2rvk"]),
     (
         "rdf:type bf:Print",
-        "bf:contribution [ a bf:PrimaryContribution ; bf:agent [ a bf:Organization ; rdfs:label 'A firm' ] ; bf:role <http://id.loc.gov/vocabulary/relators/pbl> ]",
+        "bf:genreForm [ a bf:GenreForm ; rdfs:label 'Novels' ; bf:source [ bf:code 'gsafd' ] ]",
+        ["655  7 $aNovels$2gsafd"],
+    ),
+    ("rdf:type bf:Print", "bf:subject [ a bf:Person ; rdfs:label 'Kant, Immanuel' ]", ["600 14 $aKant, Immanuel"]),
+    ("rdf:type bf:Print", "bf:subject 'loose words'", ["653    $aloose words"]),
+    (
+        "rdf:type bf:Print",
+        "bf:classification [ a bf:Classification ; bf:classificationPortion 'QA 1' ; bf:source [ bf:code 'rvk' ] ]",
+        ["084    $aQA 1$2rvk"],
+    ),
+    (
+        "rdf:type bf:Print",
+        "bf:contribution [ a bf:PrimaryContribution ; bf:agent [ a bf:Organization ; rdfs:label 'A firm' ] "
+        "; bf:role <http://id.loc.gov/vocabulary/relators/pbl> ]",
         ["110 2  $aA firm$4pbl"],
     ),
     (
         "rdf:type bf:Print",
-        "bf:contribution [ bf:agent [ a bf:Person ; rdfs:label 'Roe, J.' ; bflc:marcKey '7001 $aRoe, J.,$d1900-$eeditor.' ] ; bf:role [ rdfs:label 'editor' ] ]",
+        "bf:contribution [ bf:agent [ a bf:Person ; rdfs:label 'Roe, J.' ; bflc:marcKey '7001 $aRoe, "
+        "J.,$d1900-$eeditor.' ] ; bf:role [ rdfs:label 'editor' ] ]",
         ["700 1  $aRoe, J.,$d1900-$eeditor."],
     ),
     (
         "rdf:type bf:Print",
-        "bf:relation [ bf:relationship <http://id.loc.gov/vocabulary/relationship/precededby> ; bf:associatedResource [ a bf:Work ; bf:title [ bf:mainTitle 'Old name' ] ] ]",
+        "bf:relation [ bf:relationship <http://id.loc.gov/vocabulary/relationship/precededby> ; "
+        "bf:associatedResource [ a bf:Work ; bf:title [ bf:mainTitle 'Old name' ] ] ]",
         ["780 00 $tOld name"],
     ),
 ]
@@ -214,12 +244,19 @@ def test_titles_numbers_and_dates_of_an_instance() -> None:
     assert (record.control_number, record.control("005")) == ("42", "20240506070809.0")
     assert (record.control("008") or "")[:6] == "200102"
     assert record.leader[5:8] == "cam"
-    assert [str(field) for field in record.data_fields] == ["222  0 $aKey$bOnline", "245 00 $aMain$bsub$n1$ppart", "246 31 $aParallel", "246 38 $aSpine"]
+    assert [str(field) for field in record.data_fields] == [
+        "222  0 $aKey$bOnline",
+        "245 00 $aMain$bsub$n1$ppart",
+        "246 31 $aParallel",
+        "246 38 $aSpine",
+    ]
 
 
 def test_a_work_with_two_instances_gives_two_records() -> None:
     """catalog 3. The main one keeps the identifier; the other one has its own."""
-    second = "<http://x.org/1#Instance856-2> a bf:Instance ; bf:instanceOf <http://x.org/1#Work> ; bf:electronicLocator <http://x.org/e> .\n"
+    second = (
+        "<http://x.org/1#Instance856-2> a bf:Instance ; bf:instanceOf <http://x.org/1#Work> ; bf:electronicLocator <http://x.org/e> .\n"
+    )
     payload = (PREFIXES + ONE % ("rdf:type bf:Print", "bf:hasInstance <http://x.org/1#Instance856-2>") + second).encode()
     first, other = (record_of(each) for each in read.read_all(payload, format="bibframe", **NAMES))
     assert (first.identifier, first.control_number) == (NAMES["identifier"], "42")
@@ -304,7 +341,8 @@ def test_a_list_that_is_a_circle_ends() -> None:
 
 def test_a_link_to_the_other_script_is_numbered() -> None:
     """catalog 3"""
-    work = "bf:contribution [ a bf:PrimaryContribution ; bf:agent [ a bf:Person ; bflc:marcKey '1001 $6880-07$aLi, Bai', '8801 $6100-07$a李白' ] ]"
+    agent = "[ a bf:Person ; bflc:marcKey '1001 $6880-07$aLi, Bai', '8801 $6100-07$a李白' ]"
+    work = f"bf:contribution [ a bf:PrimaryContribution ; bf:agent {agent} ]"
     record = record_of(bibframe.read_one((PREFIXES + ONE % ("bf:responsibilityStatement 'Li Bai', '李白'", work)).encode(), **NAMES))
     assert record.fields("100")[0] == DataField(tag="100", ind1="1", subfields=(Subfield("6", "880-01"), Subfield("a", "Li, Bai")))
     assert record.fields("880")[0] == DataField(tag="880", ind1="1", subfields=(Subfield("6", "100-01"), Subfield("a", "李白")))

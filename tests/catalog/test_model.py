@@ -120,7 +120,9 @@ def test_the_digest_is_of_the_content_alone(change: dict[str, object], same: boo
 
 def test_composed_and_decomposed_text_have_one_digest() -> None:
     """catalog 1"""
-    decomposed = dataclasses.replace(PLAIN, data_fields=(DataField(tag="245", subfields=(Subfield("a", unicodedata.normalize("NFD", "ế")),)),))
+    decomposed = dataclasses.replace(
+        PLAIN, data_fields=(DataField(tag="245", subfields=(Subfield("a", unicodedata.normalize("NFD", "ế")),)),)
+    )
     composed_record = dataclasses.replace(PLAIN, data_fields=(DataField(tag="245", subfields=(Subfield("a", "ế"),)),))
     assert digest(decomposed) == digest(composed_record)
 
@@ -135,7 +137,9 @@ def test_the_record_is_immutable() -> None:
         PLAIN.control_fields[0].value = "2"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"leader": 1}', canonical_json(PLAIN).replace(b'"245"', b"245"), b"[" * 100_000])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b"null", b'{"leader": 1}', canonical_json(PLAIN).replace(b'"245"', b"245"), b"[" * 100_000]
+)
 def test_what_is_not_the_json_of_a_record_says_so(data: bytes) -> None:
     with pytest.raises(ValueError, match="not the canonical JSON"):
         from_json(data)

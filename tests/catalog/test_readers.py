@@ -172,14 +172,37 @@ def test_marc8_becomes_unicode(name: str, data: bytes, expected: str | None) -> 
     assert reading.problems == ()
 
 
-@given(st.lists(st.sampled_from([b"a", b"Z", b" ", b"\xe2e", b"\xe3\xf2o", b"\xa1", b"\xb5", b"\x1b(N\x4d\x4f\x1b(B", b"\x1b$1\x21\x30\x21\x1b(B", b"\x1b(3\x47\x1b(B"])))
-def test_marc8_agrees_with_pymarc_and_mrrc(parts: list[bytes]) -> None:
-    """catalog 2. A differential test over what all three know; our own reader is taken, because it also keeps what they lose."""
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"a",
+                b"Z",
+                b" ",
+                b"\xe2e",
+                b"\xe3\xf2o",
+                b"\xa1",
+                b"\xb5",
+                b"\x1b(N\x4d\x4f\x1b(B",
+                b"\x1b$1\x21\x30\x21\x1b(B",
+                b"\x1b(3\x47\x1b(B",
+            ]
+        )
+    )
+)
+def test_marc8_agrees_with_pymarc(parts: list[bytes]) -> None:
+    """catalog 2. Over what both know; our own walk over pymarc's tables is taken, because it also keeps what pymarc loses."""
     data = b"x" + b"".join(parts)
     payload = binary([(b"001", b"1"), (b"245", b"10\x1fa" + data)])
     text = composed(record_of(iso2709.read_one(payload, **NAMES)).data_fields[0].subfields[0].value)
     assert text == composed(pymarc.marc8_to_unicode(data))
-    assert text == composed(next(iter(mrrc.MARCReader(io.BytesIO(payload)))).get_fields("245")[0].subfields()[0].value)
+
+
+def test_mrrc_does_not_read_marc8() -> None:
+    """catalog 2. Why it is not the reader; when this fails, compare again."""
+    payload = binary([(b"001", b"1"), (b"245", b"10\x1faCaf\xe2e")])
+    assert next(iter(mrrc.MARCReader(io.BytesIO(payload)))).get_fields("245")[0].subfields()[0].value == "Caf\ufffde"
+    assert record_of(iso2709.read_one(payload, **NAMES)).data_fields[0].first("a") == "Café"
 
 
 @pytest.mark.parametrize(
@@ -272,7 +295,13 @@ def test_a_field_without_subfields_keeps_its_text() -> None:
 
 
 BAD: dict[str, list[bytes]] = {
-    "iso2709": [b"garbage\x1d", GOOD[:40] + b"\x1d", changed(GOOD, 0, b"99999"), changed(GOOD, 0, b"00003"), b"\x00\x01\xff" * 30 + b"\x1d"],
+    "iso2709": [
+        b"garbage\x1d",
+        GOOD[:40] + b"\x1d",
+        changed(GOOD, 0, b"99999"),
+        changed(GOOD, 0, b"00003"),
+        b"\x00\x01\xff" * 30 + b"\x1d",
+    ],
     "marcxml": [
         b"<record><leader>x</leader><datafield></record>",
         b"<record><controlfield tag='001'>&nope;</controlfield></record>",
@@ -301,14 +330,24 @@ def test_one_bad_record_never_costs_its_neighbours(form: str, bad: bytes, place:
     good = [FORMS[form](numbered(number)) for number in range(3)]
     file = joined(form, [*good[:place], bad, *good[place:]])
     readings = [read.read(each, format=form, **NAMES) for each in read.payloads(io.BytesIO(file), format=form)]
-    found = [reading.record for reading in readings if reading.record is not None and not {"syntax", "record-length"} & {p.kind for p in reading.problems}]
+    found = [
+        reading.record
+        for reading in readings
+        if reading.record is not None and not {"syntax", "record-length"} & {p.kind for p in reading.problems}
+    ]
     expected = [numbered(number) for number in range(3)]
     assert [record for record in found if record in expected] == expected
 
 
 def test_a_broken_line_of_json_costs_only_itself() -> None:
     """catalog 2"""
-    lines = [write.to_marcjson(numbered(1)), b'{"leader": "x", "fields": [{"001": "un', write.to_marcjson(numbered(2)), b"", write.to_marcjson(numbered(3))]
+    lines = [
+        write.to_marcjson(numbered(1)),
+        b'{"leader": "x", "fields": [{"001": "un',
+        write.to_marcjson(numbered(2)),
+        b"",
+        write.to_marcjson(numbered(3)),
+    ]
     readings = [marcjson.read_one(each, **NAMES) for each in marcjson.payloads(io.BytesIO(b"\n".join(lines)))]
     assert [reading.record for reading in readings if reading.record] == [numbered(number) for number in (1, 2, 3)]
 
@@ -385,7 +424,28 @@ def by_tree(payload: bytes) -> tuple[object, list[str]]:
 def mutated(draw: st.DrawFn) -> bytes:
     """MARCXML with a few pieces changed."""
     payload = bytearray(write.to_marcxml(draw(records())))
-    pieces = [b"<", b">", b"&", b'"', b"/", b"<!-- -->", b"<![CDATA[x]]>", b"]]>", b"&#0;", b"&#65;", b"\r\n", b"\x00", b"\xff", b"<x/>", b" ", b"code='a'", b"</record>", b"<subfield code=\"a\">", b"=", b"a"]
+    pieces = [
+        b"<",
+        b">",
+        b"&",
+        b'"',
+        b"/",
+        b"<!-- -->",
+        b"<![CDATA[x]]>",
+        b"]]>",
+        b"&#0;",
+        b"&#65;",
+        b"\r\n",
+        b"\x00",
+        b"\xff",
+        b"<x/>",
+        b" ",
+        b"code='a'",
+        b"</record>",
+        b'<subfield code="a">',
+        b"=",
+        b"a",
+    ]
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(payload)))
         payload[at : at + draw(st.integers(0, 3))] = draw(st.sampled_from(pieces))
@@ -432,7 +492,15 @@ def test_the_content_decides_and_the_difference_is_reported(asked: str, form: st
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("marc21", "marcxml"), ("MARC-XML", "marcxml"), ("mrc", "iso2709"), ("marc_in_json", "marcjson"), ("BIBFRAME2", "bibframe"), ("ttl", "bibframe"), ("mods", None)],
+    [
+        ("marc21", "marcxml"),
+        ("MARC-XML", "marcxml"),
+        ("mrc", "iso2709"),
+        ("marc_in_json", "marcjson"),
+        ("BIBFRAME2", "bibframe"),
+        ("ttl", "bibframe"),
+        ("mods", None),
+    ],
 )
 def test_formats_have_everyday_names(name: str, expected: str | None) -> None:
     assert read.format_of(name) == expected
@@ -449,15 +517,17 @@ def test_a_large_record_is_read() -> None:
     for form in ("marcxml", "marcjson"):
         payload = FORMS[form](record)
         assert len(payload) > 5_000_000
-        assert list(read.payloads(io.BytesIO(payload), format=form))[0] == payload
+        assert next(read.payloads(io.BytesIO(payload), format=form)) == payload
         assert read.read(payload, format=form, **NAMES).record == record
     content, problems = by_tree(write.to_marcxml(record))
     assert problems == []
     assert content[2] == list(fields)  # type: ignore[index]
-    with pytest.raises(write.TooLong, match="99999|99,999"):
+    with pytest.raises(write.TooLong, match="ISO 2709 holds 99999"):
         write.to_iso2709(record)
-    with pytest.raises(write.TooLong, match="9999"):
-        write.to_iso2709(BibRecord(**NAMES, format="x", leader="", data_fields=(DataField(tag="520", subfields=(Subfield("a", "x" * 10_000),)),)))
+    with pytest.raises(write.TooLong, match="ISO 2709 holds 9999"):
+        write.to_iso2709(
+            BibRecord(**NAMES, format="x", leader="", data_fields=(DataField(tag="520", subfields=(Subfield("a", "x" * 10_000),)),))
+        )
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
@@ -520,14 +590,64 @@ def test_mutated_records_raise_nothing(record: BibRecord, form: str, seed: int, 
     payload = bytearray(FORMS[form](record))
     for _ in range(cuts):
         at = rng.randrange(len(payload) + 1)
-        payload[at : at + rng.randrange(4)] = rng.choice([b"", b"\x1d", b"\x1e", b"\x1f", b"\x1b", b"{", b"}", b"[", b'"', b"<", b"&", b"\\ud800", b"\xff", b"0", b"-1", bytes([rng.randrange(256)])])
+        payload[at : at + rng.randrange(4)] = rng.choice(
+            [
+                b"",
+                b"\x1d",
+                b"\x1e",
+                b"\x1f",
+                b"\x1b",
+                b"{",
+                b"}",
+                b"[",
+                b'"',
+                b"<",
+                b"&",
+                b"\\ud800",
+                b"\xff",
+                b"0",
+                b"-1",
+                bytes([rng.randrange(256)]),
+            ]
+        )
     check(read.read(bytes(payload), format=form, **NAMES))
     check({"marcxml": marcxml, "iso2709": iso2709, "marcjson": marcjson}[form].read_one(bytes(payload), **NAMES))
     for each in read.payloads(io.BytesIO(bytes(payload)), format=form) if form != "bibframe" else ():
         check(read.read(each, format=form, **NAMES))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["leader", "fields", "001", "245", "ind1", "ind2", "subfields", "a", "", "tag", "data", "datafield", "controlfield", "subfield", "code", "ind"]), inner, max_size=4)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "leader",
+                        "fields",
+                        "001",
+                        "245",
+                        "ind1",
+                        "ind2",
+                        "subfields",
+                        "a",
+                        "",
+                        "tag",
+                        "data",
+                        "datafield",
+                        "controlfield",
+                        "subfield",
+                        "code",
+                        "ind",
+                    ]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+    )
+)
 def test_any_json_raises_nothing(value: object) -> None:
     """catalog 2"""
     check(marcjson.read_one(json.dumps(value).encode(), **NAMES))
@@ -540,7 +660,11 @@ def test_the_other_shape_of_marc_in_json_is_read_too() -> None:
         "leader": SIMPLE.leader,
         "controlfield": [{"tag": tag, "data": value} for tag, value in SIMPLE.control_fields],
         "datafield": [
-            {"tag": field.tag, "ind": field.ind1 + field.ind2, "subfield": [{"code": code, "data": value} for code, value in field.subfields]}
+            {
+                "tag": field.tag,
+                "ind": field.ind1 + field.ind2,
+                "subfield": [{"code": code, "data": value} for code, value in field.subfields],
+            }
             for field in SIMPLE.data_fields
         ],
     }

@@ -168,7 +168,7 @@ def test_a_broken_source_is_never_asked_notably_more_often_than_a_healthy_one(
     assert 0.9 * interval <= wait <= 1.1 * max(interval, BREAKER_CAP)
 
 
-@given(limit=st.integers(1, 6), steps=st.lists(st.sampled_from([0.0, 0.1, 1.0, 7.3, 59.9, 60.0]), min_size=1, max_size=80))
+@given(limit=st.integers(1, 6), steps=st.lists(st.sampled_from([0.0, 0.125, 1.0, 7.25, 59.875, 60.0]), min_size=1, max_size=80))
 def test_a_rate_lets_exactly_so_many_start_in_any_minute(limit: int, steps: list[float]) -> None:
     """harvest 6"""
     rate, now, started = Rate(limit), 0.0, []

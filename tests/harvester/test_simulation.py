@@ -53,7 +53,7 @@ def forecast(configuration: Configuration, shape: Shape, *, seed: int = 1, ident
 HIDDEN = [
     pytest.param(60, (2,), 10_000, 100, 1.0, 0, 0.0, 3000.0, id="no pauses: 60 x 100 pages / 2"),
     pytest.param(60, (2,), 20_000, 200, 1.0, 10_000, 120.0, 3000.0, id="a pause of two minutes after 51 of 100 pages"),
-    pytest.param(30, (3,), 2_000, 20, 2.0, 300, 60.0, 2000.0, id="six pauses each: 30 x 100 pages x 2 s / 3"),
+    pytest.param(30, (3,), 1_760, 20, 2.0, 300, 60.0, 1760.0, id="five pauses each, the last 8 of 88 pages before the end"),
     pytest.param(40, (4,), 5_000, 100, 3.0, 1_000, 30.0, 1500.0, id="limit 4: 40 x 50 pages x 3 s / 4"),
     pytest.param(90, (2, 3, 1), 4_000, 100, 0.5, 2_000, 20.0, 600.0, id="three groups: the one with limit 1 takes 30 x 40 x 0.5 s"),
     pytest.param(200, (8,), 1_000, 50, 0.25, 0, 0.0, 125.0, id="limit 8: 200 x 20 pages / 8 / 4"),
@@ -84,6 +84,14 @@ def test_the_makespan_is_at_most_three_percent_above_the_ideal_where_other_sourc
     assert (told.pages, told.records) == (sources * records // page_size, sources * records)
     if len(limits) == 1:
         assert told.utilisation == pytest.approx(told.ideal / told.makespan, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_rest_shortly_before_the_end_of_the_lists_is_all_that_cannot_be_hidden(seed: int) -> None:
+    """harvest 4: 30 x 100 pages x 2 s / 3 = 2,000 s; every source rests for 60 s after page 96, when little is left to do meanwhile"""
+    told = forecast(consortium(30, limits=(3,), threshold=300, pause=60.0), Shape.of(2_000, page_size=20, latency=2.0), seed=seed)
+    assert told.ideal == pytest.approx(2000.0)
+    assert told.makespan <= 1.03 * 2000.0 + 60.0
 
 
 @settings(max_examples=40, deadline=None)

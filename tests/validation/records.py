@@ -16,7 +16,7 @@ AUTHORITY = "00000nz  a2200000n  4500"
 HOLDINGS = "00000nx  a2200000zn 4500"
 F008 = "200131s2020    xxu           000 0 eng d"
 F008_AUTHORITY = "200131n| azannaabn          |a aaa      "
-F008_HOLDINGS = "2001310p    8   4001uueng0      "
+F008_HOLDINGS = "2001310p    8   4001uueng0200131"
 TITLE = "245 10 $aSome title :$bits rest /$cA. Writer."
 
 
