@@ -89,7 +89,8 @@ class Course:
     ``seconds`` tells the granularity. ``watermark`` is the stored one, ``since`` the one to start from
     (None: a full pass). ``windows`` are what is left, the current one first. ``full`` passes and sweeps may compare
     what they saw with the store unless ``blind``: a window failed, or a record came whose identifier nobody could read.
-    ``outside`` counts records that were not asked for, ``announced`` is the completeListSize of an undivided full pass.
+    ``blind_probes`` counts probes of windows that no answer came to. ``outside`` counts records that were not asked for,
+    ``announced`` is the completeListSize of an undivided full pass.
     """
 
     id: str
@@ -108,6 +109,7 @@ class Course:
     blind: bool = False
     failed: int = 0
     strikes: int = 0
+    blind_probes: int = 0
     tries: int = 0
     outside: int = 0
     announced: int | None = None

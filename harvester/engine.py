@@ -61,11 +61,16 @@ class Read(Protocol):
 
 @dataclass(kw_only=True, slots=True)
 class Seat:
-    """A source while the engine has it. ``once`` is over when ``done``; ``leaving`` waits for the page boundary."""
+    """A source while the engine has it.
+
+    With ``once`` it is over when ``done``. ``switched`` is why an operator paused it; that, and ``leaving``, take effect at
+    the page boundary.
+    """
 
     source: Source
     memory: Memory
     began: float | None = None
+    switched: str | None = None
     done: bool = False
     held: bool = False
     known: int = 0
@@ -80,6 +85,7 @@ class Table:
     schedule: Schedule
     seats: dict[str, Seat] = field(default_factory=dict)
     owned: bool = False
+    crowded_out: bool = False
     given_up: bool = False
     pages: int = 0
     wake: anyio.Event = field(default_factory=anyio.Event)
@@ -204,7 +210,10 @@ class Engine:
             self._check_over()
             while table.owned:
                 self._dispatch(table)
-                moment = table.schedule.next_event(self._clock()) if not (self._down or self._stopping) else NEVER
+                # Without room in the common bounds, the end of any page is what to wait for (``_dispatch_all``).
+                table.crowded_out = not self._room()
+                may_start = not (self._down or self._stopping or table.crowded_out)
+                moment = table.schedule.next_event(self._clock()) if may_start else NEVER
                 table.wake = anyio.Event()
                 with anyio.move_on_after(None if moment == NEVER else max(0.0, moment - self._clock())):
                     await table.wake.wait()
@@ -222,20 +231,21 @@ class Engine:
     def _sources_of(self, group: str) -> list[Source]:
         return [source for source in self._configuration.sources.values() if source.group == group]
 
-    def _seat(self, table: Table, source: Source, memory: Memory) -> None:
-        """Let a source take part, in the state in which it was left."""
+    def _seat(self, table: Table, source: Source, memory: Memory, *, switched: str | None = None) -> None:
+        """Let a source take part, in the state in which it was left; ``switched`` is why an operator paused it."""
         now = self._clock()
         schedule = table.schedule
-        seat = table.seats[source.name] = Seat(source=source, memory=memory, done=self._once and not source.enabled)
+        seat = table.seats[source.name] = Seat(source=source, memory=memory, switched=switched, done=self._once and not source.enabled)
         bulk = memory.course.bulk if memory.course is not None else memory.watermark is None
         resting = memory.paused_until is not None and memory.paused_until > now
         waiting = memory.waiting_until is not None and memory.waiting_until > now
         due = 0.0 if self._once or (memory.course is not None and not memory.failures_in_a_row) else memory.due_at
-        schedule.join(source, now, due=now if due == 0.0 else due, bulk=bulk, reason=memory.blocked)
+        reason = switched or memory.blocked
+        schedule.join(source, now, due=now if due == 0.0 else due, bulk=bulk, reason=reason)
         if not source.enabled:
             return
-        if memory.blocked is not None:
-            self._settle_once(seat, Outcome.BLOCKED, memory.blocked)
+        if reason is not None:
+            self._settle_once(seat, Outcome.BLOCKED, reason)
         elif resting and memory.paused_until is not None:
             ends = memory.paused_until if source.pause_mode is PauseMode.FIXED else NEVER
             schedule.restore(source.name, now, state=State.PAUSED, until=ends)
@@ -257,13 +267,16 @@ class Engine:
             tasks is not None
             and table.owned
             and not (self._stopping or self._down)
-            and self._in_flight < self._configuration.total_limit
-            and self._unsaved - self._in_flight < BACKLOG
+            and self._room()
             and (source := table.schedule.pick(self._clock())) is not None
         ):
             self._in_flight += 1
             self._unsaved += 1
             tasks.start_soon(self._page, table, table.seats[source.name])
+
+    def _room(self) -> bool:
+        """Whether the bounds over all groups let another page start."""
+        return self._in_flight < self._configuration.total_limit and self._unsaved - self._in_flight < BACKLOG
 
     def _dispatch_all(self, first: Table) -> None:
         """A common bound has room again: the group that made it goes first, the others follow in random order."""
@@ -273,6 +286,11 @@ class Engine:
             self._rng.shuffle(others)
             for table in others:
                 self._dispatch(table)
+        if self._room():
+            for table in self._tables.values():
+                if table.crowded_out:
+                    table.crowded_out = False
+                    table.wake.set()
 
     async def _page(self, table: Table, seat: Seat) -> None:
         """One page of one source, from request to commit."""
@@ -419,6 +437,8 @@ class Engine:
         name, schedule, now = seat.source.name, table.schedule, self._clock()
         bulk = step.course.bulk if step.course is not None else False
         match step.then:
+            case More() | Later() if seat.switched is not None:
+                self._block(table, seat, seat.switched)
             case More() if pause.paused_until is None:
                 schedule.more(name, now, bulk=bulk)
             case More():
@@ -547,26 +567,24 @@ class Engine:
                 self._lose(table)
 
     async def _obey_switches(self, switches: Mapping[str, str]) -> None:
-        now = self._clock()
+        """Block what operators paused, at once or (in mid-list) at the page boundary; let go what they resumed."""
         for name, table in self._tables.items():
             for seat in list(table.seats.values()):
                 entry = table.schedule[seat.source.name]
-                seat.source = entry.source
                 scopes = ("all", f"group:{name}", f"source:{seat.source.name}")
-                reason = next((f"paused by an operator ({scope}): {switches[scope]}" for scope in scopes if scope in switches), None)
-                stopped = entry.state is State.BLOCKED and (entry.reason or "").startswith("paused by an operator")
-                if reason is not None and entry.state in (State.IDLE, State.READY, State.PAUSED, State.WAITING):
-                    table.schedule.block(seat.source.name, reason, now)
-                    self._settle_once(seat, Outcome.BLOCKED, reason)
-                elif reason is not None and entry.state in (State.IN_FLIGHT, State.SAVING):
-                    # In a list it is never seen at rest: its next page is under way as soon as one is saved. So it pauses
-                    # there as after many records, until the next look finds it.
-                    seat.source = replace(entry.source, pause_after_records=1, pause_seconds=3 * LOOK, pause_mode=PauseMode.FIXED)
-                    seat.memory = replace(seat.memory, since_pause=2)
-                elif reason is None and stopped and not seat.done:
+                was = seat.switched
+                seat.switched = next((f"paused by an operator ({scope}): {switches[scope]}" for scope in scopes if scope in switches), None)
+                if seat.switched is not None and entry.state in (State.IDLE, State.READY, State.PAUSED, State.WAITING):
+                    self._block(table, seat, seat.switched)
+                elif seat.switched is None and was is not None and entry.state is State.BLOCKED and not seat.done:
                     table.schedule.leave(seat.source.name)  # its pause, its wait and its due time hold as before
                     self._seat(table, seat.source, seat.memory)
                     table.wake.set()
+
+    def _block(self, table: Table, seat: Seat, reason: str) -> None:
+        """No request of this source until somebody resumes it."""
+        table.schedule.block(seat.source.name, reason, self._clock())
+        self._settle_once(seat, Outcome.BLOCKED, reason)
 
     async def _obey_commands(self, epochs: Mapping[str, int]) -> None:
         """Commands change the stored course (rewind, reset, resume); a source in flight learns of it at its commit."""
@@ -576,14 +594,10 @@ class Engine:
                 name = seat.source.name
                 if seat.done or epochs.get(name, seat.memory.epoch) == seat.memory.epoch or table.schedule[name].state not in quiet:
                     continue
-                source = table.schedule[name].source
-                memories = await self._store.recall([source])
+                memories = await self._store.recall([seat.source])
                 if table.seats.get(name) is seat and table.schedule[name].state in quiet:  # it may have gone on meanwhile
-                    before = table.schedule[name].reason or ""
                     table.schedule.leave(name)
-                    self._seat(table, source, memories[name])
-                    if before.startswith("paused by an operator") and table.schedule[name].state is not State.DISABLED:
-                        table.schedule.block(name, before, self._clock())  # another course, but still paused
+                    self._seat(table, seat.source, memories[name], switched=seat.switched)
                     table.wake.set()
 
     async def _relieve(self) -> None:
@@ -662,6 +676,7 @@ class Engine:
             table = self._tables.get(name)
             if table is None or not table.owned:
                 continue  # the group's own task will seat them when it owns the group
+            switches = await self._patiently(self._store.switches)
             memories = await self._patiently(partial(self._store.recall, expected))
             for source in expected:
                 seat, current = table.seats.get(source.name), self._configuration.sources.get(source.name)
@@ -673,6 +688,7 @@ class Engine:
                     changed.append(current)
                 else:
                     self._seat(table, source, memories[source.name])
+            await self._obey_switches(switches)  # before anything is dispatched: a paused source sends nothing at the start either
             table.wake.set()
         if changed:
             await self._welcome(changed)

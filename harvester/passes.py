@@ -57,6 +57,8 @@ DEPTH: Final = 30  # halvings of one window: a second in thirty years
 SMALL: Final = 50  # identifiers: a window of so few is fetched one by one rather than halved further
 PROBES: Final = 2  # tries of a probe or a GetRecord: they follow upon failures of ListRecords
 STRIKES: Final = 10  # GetRecords in a row that fail before the repository is thought to be down
+BLIND_PROBES: Final = 2  # probes of a course that no answer came to; after them windows are halved without one
+FIRST_REPOSITORIES: Final = datetime(2000, 1, 1, tzinfo=UTC)  # some declare the year 1 as their earliest datestamp
 REPAIRS: Final = 5  # times a failed window behind the watermark is tried again before it is shown as a gap
 YEARS: Final = (1900, 9000)  # of a responseDate: beyond these an overlap or a window leads out of what a calendar knows
 LONGEST_WAIT: Final = 15 * 60.0  # seconds: who asks for more ends the pass; the next one comes when they said
@@ -178,7 +180,8 @@ def cut(source: Source, course: Course, since: datetime | None, started: datetim
     low = since or course.earliest
     if source.windows is None or low is None:
         return [(since, None)]
-    low = floor(low, seconds=course.seconds)
+    # The first window begins where it was asked to; cutting the centuries before there were repositories gains nothing.
+    low = max(floor(low, seconds=course.seconds), FIRST_REPOSITORIES)
     length = timedelta(seconds=max(source.windows, unit(course).total_seconds()))
     edges: list[datetime] = []
     edge = low + length
@@ -328,12 +331,7 @@ def probed(source: Source, course: Course, page: Page, *, now: float, rng: Rando
     if not (page.token is None and len(page.records) <= SMALL):
         halves = halved(course, window)
         if halves is not None:
-            return Step(
-                course=replace(course, windows=(*halves, *course.windows[1:]), numbered=course.numbered + 2, splits=course.splits + 1),
-                then=More(),
-                window=window,
-                end=WindowEnd(state="replaced", error="halved"),
-            )
+            return split(course, halves)
     by_identifier = replace(course, windows=(replace(window, method=Method.IDENTIFIERS), *course.windows[1:]))
     return accept(source, by_identifier, page, now=now, rng=rng)
 
@@ -457,6 +455,8 @@ def again(source: Source, course: Course, error: HarvestError, *, now: float, rn
             return start_again(source, course, error, now=now, rng=rng)
         waiting = replace(course, windows=(replace(window, tries=tries, lost=lost), *course.windows[1:]))
         return later(waiting, error, tries, now=now, rng=rng)
+    if window.method is Method.PROBE:
+        course = replace(course, blind_probes=course.blind_probes + 1)
     if unread or window.method is not Method.RECORDS:
         # The repository as a whole does not answer; the course is kept, the next pass goes on with it.
         return failed(
@@ -496,8 +496,7 @@ def protocol_failed(source: Source, course: Course, error: ProtocolError, *, now
     if window.method is Method.PROBE:
         halves = halved(course, window)
         if halves is not None:
-            split = replace(course, windows=(*halves, *course.windows[1:]), numbered=course.numbered + 2, splits=course.splits + 1)
-            return Step(course=split, then=More(), window=window, end=WindowEnd(state="replaced", error="halved"))
+            return split(course, halves)
         return window_failed(source, course, error)
     if isinstance(error, CannotDisseminateFormat):
         return failed(
@@ -527,6 +526,9 @@ def go_smaller(source: Source, course: Course, error: HarvestError, *, now: floa
     window = course.window
     if window.method is not Method.RECORDS:
         return window_failed(source, course, error)
+    if course.blind_probes >= BLIND_PROBES:  # ListIdentifiers does not work here, so it tells nothing about ListRecords
+        halves = halved(course, window)
+        return window_failed(source, course, error) if halves is None else split(course, halves)
     probe = replace(restarted(window), method=Method.PROBE)
     return Step(course=replace(course, error=str(error), windows=(probe, *course.windows[1:])), then=More())
 
@@ -607,6 +609,12 @@ def halved(course: Course, window: Window) -> tuple[Window, Window] | None:
     left = Window(number=course.numbered + 1, since=window.since, until=middle - step, **shared)  # type: ignore[arg-type]
     right = Window(number=course.numbered + 2, since=middle, until=window.until, **shared)  # type: ignore[arg-type]
     return left, right
+
+
+def split(course: Course, halves: tuple[Window, Window]) -> Step:
+    """The current window is replaced by its halves."""
+    smaller = replace(course, windows=(*halves, *course.windows[1:]), numbered=course.numbered + 2, splits=course.splits + 1)
+    return Step(course=smaller, then=More(), window=course.window, end=WindowEnd(state="replaced", error="halved"))
 
 
 def by_days(window: Window) -> Window:

@@ -7,7 +7,8 @@ In the order in which a payload passes them:
 ``marcxml``     MARCXML, with any namespace or none (``fastxml`` reads the plain case without a tree)
 ``iso2709``     ISO 2709, whole and damaged; ``characters`` turns its bytes into text (UTF-8, MARC-8)
 ``marcjson``    MARC-in-JSON
-``bibframe``    BIBFRAME 2.0: a record per bf:Instance (``rdf`` the graph, ``mapping`` its fields)
+``bibframe``    BIBFRAME 2.0: a record per bf:Instance (``rdf`` is its graph, ``draft`` the fields as they are found,
+                ``headings`` and ``mapping`` make them, ``vocabulary`` has the tables)
 ``model``       the record, its canonical JSON and its digest
 ``access``      typed access: title, contributors, identifiers, subjects, holdings, items
 ``write``       the record as MARCXML, ISO 2709 and MARC-in-JSON

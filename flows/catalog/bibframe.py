@@ -22,7 +22,8 @@ from typing import BinaryIO, Final
 
 import pyoxigraph as ox
 
-from flows.catalog.mapping import Mapping, natural
+from flows.catalog.draft import natural
+from flows.catalog.mapping import Mapping
 from flows.catalog.model import BibRecord, Problem, Reading
 from flows.catalog.rdf import BASE, Graph, syntax_of
 from flows.catalog.vocabulary import MAPPED, NOT_MAPPED

@@ -4,14 +4,15 @@ A record is cut at its terminators and the directory is checked against the cut.
 nothing else is looked at. Where they do not, the terminators are believed when there are as many fields as directory
 entries, because offsets are what bad software gets wrong; otherwise the directory is believed, entry by entry.
 
-In a file, records are cut at the record terminator (1D) and nothing else: the length in the leader is compared and
-reported, never followed, so one wrong length costs nobody a neighbour.
+In a file, records are cut at the record terminator (1D): the length in the leader is compared and reported, so one wrong
+length costs nobody a neighbour. It is followed only past a terminator after which no record begins.
 
 Source: ISO 2709:2008; MARC 21 Specifications for Record Structure.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -38,6 +39,10 @@ CHUNK: Final = 1 << 16  # bytes read at a time
 LARGEST: Final = 64 << 20  # bytes without a record terminator that are still taken for one record
 SPACE: Final = b" \t\r\n\x00\x1a"  # what transfers leave between records
 
+LONGEST: Final = 99_999  # bytes: what five digits can say
+LOOK_AHEAD: Final = 32  # bytes after a terminator that tell whether a record begins there
+RECORD_START: Final = re.compile(rb"[0-9]{5}[a-z ]{3}")
+NEXT_RECORD: Final = re.compile(rb"\x1d\s*[0-9]{5}[a-z ]{3}")
 _subfield: Final = partial(tuple.__new__, Subfield)
 
 
@@ -49,6 +54,8 @@ def read_one(payload: bytes, *, source: str, identifier: str, datestamp: str | N
     if end < 0:
         found.append(Problem(kind="terminator", message="The record terminator is missing.", place=f"byte {len(payload)}"))
         end = len(data)
+    elif (declared := _declared(data)) is not None:
+        end = declared  # a record terminator inside the data is none; the field that it stands in is reported
     elif rest := data[end + 1 :].strip(SPACE + RECORD_END):
         found.append(Problem(kind="several-records", message=f"{len(rest)} bytes follow the record and were left out."))
     body = data[:end]
@@ -95,23 +102,54 @@ def payloads(stream: BinaryIO) -> Iterator[bytes]:
     More than `LARGEST` bytes without a terminator are given away in pieces of that size.
     """
     buffer = bytearray()
-    searched = 0
-    while chunk := stream.read(CHUNK):
+    complete = False
+    while not complete:
+        chunk = stream.read(CHUNK)
+        complete = not chunk
+        searched = max(0, len(buffer) - LONGEST)  # a terminator further back would have been taken
         buffer += chunk
         start = 0
         while (end := buffer.find(RECORD_END, max(start, searched))) >= 0:
-            if payload := bytes(buffer[start : end + 1]).lstrip(SPACE + RECORD_END):
+            stop = _end(buffer, start, end, complete)
+            if stop is None:
+                break
+            if payload := bytes(buffer[start : stop + 1]).lstrip(SPACE + RECORD_END):
                 yield payload
-            start = end + 1
-        if start:
-            del buffer[:start]
-        searched = len(buffer)
+            start = stop + 1
+        del buffer[:start]
         if len(buffer) > LARGEST:
             yield bytes(buffer)
             buffer.clear()
-            searched = 0
     if payload := bytes(buffer).strip(SPACE):
         yield payload
+
+
+def _end(buffer: bytearray, start: int, end: int, complete: bool) -> int | None:
+    """Where the record from ``start`` ends: at the terminator found, unless that one stands inside the data; None when that cannot be told yet.
+
+    It stands inside when no record begins after it, and the leader's length leads to another one.
+    """
+    while start < end and buffer[start] in SPACE:
+        start += 1
+    digits = bytes(buffer[start : start + 5])
+    if not digits.isdigit() or start + int(digits) - 1 <= end:
+        return end
+    if len(buffer) < end + LOOK_AHEAD and not complete:
+        return None
+    following = bytes(buffer[end + 1 : end + LOOK_AHEAD]).lstrip(SPACE + RECORD_END)
+    if not following or RECORD_START.match(following):
+        return end
+    last = start + int(digits) - 1
+    if last >= len(buffer):
+        return end if complete else None
+    return last if buffer[last] == RECORD_END[0] and not NEXT_RECORD.search(buffer, start, last) else end
+
+
+def _declared(data: bytes) -> int | None:
+    """Where the record ends by its leader, when a terminator stands there, none of another record stands before, and it is the end."""
+    if not data[:5].isdigit() or len(data.rstrip(SPACE)) != int(data[:5]) or data[int(data[:5]) - 1 : int(data[:5])] != RECORD_END:
+        return None
+    return None if NEXT_RECORD.search(data, 0, int(data[:5])) else int(data[:5]) - 1
 
 
 class _Text:

@@ -8,13 +8,12 @@ conventions say nothing else. ``vocabulary`` has the tables.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from itertools import zip_longest
 from typing import Final
 
-from flows.catalog.model import ControlField, DataField, Subfield, data_field
-from flows.catalog.rdf import Graph, latin, text_of
+from flows.catalog.draft import Parts, local, paired_scripts
+from flows.catalog.headings import Headings
+from flows.catalog.model import ControlField, DataField
+from flows.catalog.rdf import text_of
 from flows.catalog.vocabulary import (
     CLASSIFICATIONS,
     IDENTIFIERS,
@@ -23,73 +22,31 @@ from flows.catalog.vocabulary import (
     NOTES,
     PROVISIONS,
     RECORD_TYPES,
-    RELATIONSHIPS,
-    SCHEME_INDICATORS,
-    SCHEMES,
-    SERIES,
     SHELF_MARKS,
-    SUBDIVISIONS,
-    SUBJECTS,
 )
 
-Parts = Sequence[tuple[str, str | None]]  # subfields; None means that there is none
-
-KEY: Final = re.compile(r"\A(\d{3})([ \d#|])([ \d#|])\$", re.ASCII)
-KEY_SUBFIELD: Final = re.compile(r"\$([a-z0-9])", re.ASCII)
-NUMBERED: Final = re.compile(r"(\d{3})-(\d{1,6})>\Z", re.ASCII)
 DATE_TIME: Final = re.compile(r"\A(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d))?", re.ASCII)
 EDTF_YEAR: Final = re.compile(r"(?<![\dX])(\d[\dXxu]{3})(?![\dX])", re.ASCII)
 INTERNAL_040: Final = re.compile(r"\A040\s*(\$.*)", re.DOTALL)
-AUTHORITIES: Final = re.compile(
-    r"\Ahttps?://(?:id\.loc\.gov/(?:authorities|rwo)/|viaf\.org/|isni\.org/|(?:www\.)?wikidata\.org/|d-nb\.info/|id\.worldcat\.org/)"
-)
 LANGUAGE_PARTS: Final = {
     "summary": "b", "abstract": "b", "libretto": "e", "table of contents": "f", "accompanying": "g", "original": "h", "subtitle": "j",
     "caption": "j",
 }  # fmt: skip
 BLANK_008: Final = "|" * 17
+SIMPLE_NOTES: Final = (
+    ("bf:tableOfContents", "505", "0 "),
+    ("bf:credits", "508", "  "),
+    ("bf:summary", "520", "  "),
+    ("bf:intendedAudience", "521", "  "),
+    ("bf:preferredCitation", "524", "  "),
+    ("bf:immediateAcquisition", "541", "  "),
+    ("bf:custodialHistory", "561", "  "),
+    ("bf:awards", "586", "  "),
+)
 
 
-def natural(term: str) -> tuple[int, int, str]:
-    """A sort key for a term: converters number their nodes in the order of the record (``#Agent700-23``)."""
-    match = NUMBERED.search(term[-12:])
-    return (0, int(match[2]), "") if match else (1, 0, term if term[0] == "<" else "")
-
-
-@lru_cache(maxsize=4096)
-def local(term: str) -> str:
-    """The last part of an IRI, unescaped where it stands for a code; empty for other terms."""
-    return term[1:-1].rstrip("/").replace("#", "/").rpartition("/")[2].replace("%7C", "|") if term[0] == "<" else ""
-
-
-class Mapping:
-    """The fields of one instance. ``works`` and ``items`` are the nodes that belong to it.
-
-    ``beside`` is the control number of the main instance, when this is another one.
-    """
-
-    def __init__(self, graph: Graph, instance: str, *, beside: str | None = None) -> None:
-        self.graph = graph
-        self.instance = instance
-        self.beside = beside
-        self.works = sorted(
-            {
-                *(each for each in graph.all(instance, "bf:instanceOf")),
-                *(each for each in graph.of_type("bf:Work") if instance in graph.all(each, "bf:hasInstance")),
-            },
-            key=natural,
-        )
-        self.works = [each for each in self.works if each in graph.statements]
-        self.items = sorted(
-            {*graph.all(instance, "bf:hasItem"), *(each for each in graph.of_type("bf:Item") if instance in graph.all(each, "bf:itemOf"))}
-        )
-        self.nodes = [instance, *self.works]
-        self.control_number = ""
-        self._fields: list[tuple[str, tuple[int, int, str], DataField, DataField | None]] = []
-        self._control: dict[str, str] = {}
-        self._leader = list("00000nam a2200000 c 4500")
-        self._leader[9] = "a"
-        self._primary = False
+class Mapping(Headings):
+    """The draft of a whole record."""
 
     def fields(self) -> tuple[str, tuple[ControlField, ...], tuple[DataField, ...]]:
         """Leader, control fields and data fields."""
@@ -107,56 +64,6 @@ class Mapping:
         self._locations()
         control = tuple(ControlField(tag, value) for tag, value in sorted(self._control.items()))
         return "".join(self._leader), control, self._sorted() if self._fields else ()
-
-    # ------------------------------------------------------------------ making fields
-
-    def _put(self, tag: str, indicators: str, parts: Parts, *, node: str = "", other: Parts = ()) -> None:
-        """A field, if any of its subfields has a text; ``other`` are those of its 880."""
-        field = _field(tag, indicators, parts)
-        if field is None:
-            return
-        paired = _field("880", indicators, other) if other else None
-        if paired is not None and paired.subfields == field.subfields:
-            paired = None
-        self._fields.append((tag, natural(node) if node else (1, 0, ""), field, paired))
-
-    def _put_texts(self, tag: str, indicators: str, code: str, texts: Iterable[str], *, node: str = "") -> None:
-        """A field per text; a text in another script that follows one in Latin letters is its 880."""
-        for first, second in paired_scripts(list(texts)):
-            self._put(tag, indicators, [(code, first)], node=node, other=[(code, second)] if second else ())
-
-    def _put_key(self, keys: Sequence[str], tag: str | None, extra: Parts, *, node: str) -> bool:
-        """The exact field of a marcKey (and its 880), under another tag when one is given; False when no key can be read."""
-        parsed = [each for each in map(key_field, keys) if each is not None]
-        main = next((each for each in parsed if each.tag != "880"), None)
-        if main is None:
-            return False
-        other = next((each for each in parsed if each.tag == "880"), None)
-        self._put(
-            tag or main.tag,
-            main.ind1 + main.ind2,
-            [*main.subfields, *((code, value) for code, value in extra if value and value not in main.values(code))],
-            node=node,
-            other=other.subfields if other else (),
-        )
-        return True
-
-    def _sorted(self) -> tuple[DataField, ...]:
-        ordered = sorted(self._fields, key=lambda each: (each[0], each[1], each[2].ind1, each[2].ind2, each[2].subfields))
-        fields: list[DataField] = []
-        linked: list[DataField] = []
-        seen: set[DataField] = set()
-        for _, _, field, other in ordered:
-            if field in seen:
-                continue
-            seen.add(field)
-            if other is None:
-                fields.append(field)
-                continue
-            number = f"{len(linked) + 1:02d}"
-            fields.append(_linked(field, f"880-{number}"))
-            linked.append(_linked(other, f"{field.tag}-{number}"))
-        return (*fields, *linked)
 
     # ------------------------------------------------------------------ administration
 
@@ -231,13 +138,6 @@ class Mapping:
             [("a", self._code(each) or local(each)) for each in sorted(graph.all(admin, "bf:descriptionAuthentication"), key=local)],
         )
 
-    def _code(self, node: str) -> str:
-        """The code of an agency or scheme."""
-        if node[0] == '"':
-            return text_of(node)
-        codes = self.graph.texts(node, "bf:code")
-        return codes[0] if codes else (self.graph.label(node) or local(node))
-
     # ------------------------------------------------------------------ kind of thing
 
     def _kind(self) -> None:
@@ -261,140 +161,6 @@ class Mapping:
                 else:
                     graph.all(node, "bf:source", "rdf:type")
                     self._put(tag, "  ", [("a", graph.label(node)), ("b", local(node) or graph.text(node, "bf:code")), ("2", scheme)])
-
-    # ------------------------------------------------------------------ names and titles
-
-    def _contributions(self) -> None:
-        graph = self.graph
-        for node in self.nodes:
-            for contribution in sorted(graph.all(node, "bf:contribution"), key=self._order):
-                types = graph.types(contribution)
-                primary = bool(types & {"bf:PrimaryContribution", "bflc:PrimaryContribution"}) and not self._primary
-                for agent in sorted(graph.all(contribution, "bf:agent"), key=natural):
-                    tag = f"{'1' if primary else '7'}{self._name_tag(agent)}"
-                    roles = self._roles(contribution)
-                    identifiers = (
-                        [("1" if "/rwo/" in agent or "wikidata" in agent else "0", agent[1:-1])] if AUTHORITIES.match(agent[1:]) else []
-                    )
-                    keys = sorted(text_of(each) for each in graph.all(agent, "bflc:marcKey"))
-                    has_role = any(re.search(r"\$[e4j]", key) for key in keys)
-                    parts: Parts = [*([] if has_role else roles), *identifiers]
-                    if any(key_field(key) for key in keys):
-                        key = next(field for field in map(key_field, keys) if field)
-                        tag = tag[0] + (key.tag[1:] if key.tag[0] in "17" else tag[1:])
-                        graph.texts(agent, "rdfs:label")
-                    if not self._put_key(keys, tag, parts, node=agent):
-                        names = graph.texts(agent, "rdfs:label") or [graph.label(agent) or ""]
-                        for name, other in paired_scripts(names)[:1]:
-                            ind1 = ("1" if "," in name else "0") if tag.endswith("00") else "2"
-                            self._put(tag, f"{ind1} ", [("a", name), *parts], node=agent, other=[("a", other)] if other else ())
-                    self._primary = self._primary or primary
-
-    def _order(self, contribution: str) -> tuple[tuple[int, int, str], str]:
-        """The same order whatever the order of the payload."""
-        agents = sorted(self.graph.all(contribution, "bf:agent"), key=natural)
-        first = agents[0] if agents else contribution
-        return natural(first), (text_of(first) if first[0] == '"' else self.graph.label(first)) or ""
-
-    def _name_tag(self, agent: str) -> str:
-        if agent[0] == '"':
-            return "00"
-        types = self.graph.types(agent)
-        return "11" if "bf:Meeting" in types else "10" if types & {"bf:Organization", "bf:Jurisdiction"} else "00"
-
-    def _roles(self, contribution: str) -> list[tuple[str, str | None]]:
-        graph = self.graph
-        found: list[tuple[str, str | None]] = []
-        for role in graph.all(contribution, "bf:role"):
-            label = text_of(role) if role[0] == '"' else graph.label(role)
-            if "/vocabulary/relators/" in role:
-                found.append(("4", local(role)))
-            elif label:
-                found.append(("e", label))
-        return sorted(found, key=lambda each: (each[0] == "4", each[1] or ""))
-
-    def _titles(self) -> None:
-        graph = self.graph
-        of_instance = self._title_nodes(self.instance)
-        of_works = [each for work in self.works for each in self._title_nodes(work)]
-        proper = [each for each in of_instance if not graph.types(each) & VARIANTS] or [
-            each for each in of_works if not graph.types(each) & VARIANTS
-        ]
-        first = True
-        for node in proper:
-            skip = graph.text(node, "bflc:nonSortNum") or "0"
-            statement = paired_scripts(graph.texts(self.instance, "bf:responsibilityStatement")) if first else []
-            latin_parts, other_parts = self._title_parts(node)
-            if first:
-                indicators = ("1" if self._primary else "0") + (skip if len(skip) == 1 and skip.isdigit() else "0")
-                responsibility = [("c", text) for text, _ in statement[:1]]
-                other = [*other_parts, *(("c", text) for _, text in statement[:1] if text)] if other_parts else []
-                self._put("245", indicators, [*latin_parts, *responsibility], other=other)
-                first = not latin_parts
-            else:
-                self._put("246", "33", latin_parts, other=other_parts)
-        main = {field.first("a") for tag, _, field, _ in self._fields if tag == "245"}
-        for node in [*of_instance, *of_works]:
-            types = graph.types(node)
-            graph.all(node, "bflc:nonSortNum")
-            latin_parts, other_parts = self._title_parts(node)
-            if not types & VARIANTS:
-                text = dict(latin_parts).get("a")
-                if (
-                    node in of_works
-                    and node not in proper
-                    and text not in main
-                    and not any(graph.all(work, "bf:expressionOf") for work in self.works)
-                ):
-                    self._put("240" if self._primary else "130", "10" if self._primary else "0 ", latin_parts)
-                continue
-            if "bf:KeyTitle" in types:
-                self._put("222", " 0", [*latin_parts[:1], ("b", graph.text(node, "bf:qualifier"))], other=other_parts)
-            elif "bf:AbbreviatedTitle" in types:
-                self._put("210", "0 ", [*latin_parts[:1], ("b", graph.text(node, "bf:qualifier"))], other=other_parts)
-            elif "bf:CollectiveTitle" in types:
-                self._put("243", "10", latin_parts, other=other_parts)
-            else:
-                kind = (graph.text(node, "bf:variantType") or "").lower()
-                ind2 = "1" if "bf:ParallelTitle" in types else VARIANT_TYPES.get(kind, " ")
-                self._put("246", f"3{ind2}", latin_parts, other=other_parts)
-        self._uniform_title()
-
-    def _title_nodes(self, node: str) -> list[str]:
-        """Titles, in an order that does not depend on the order of the payload."""
-        return sorted(self.graph.all(node, "bf:title"), key=lambda each: self.graph.texts(each, "bf:mainTitle", "rdfs:label"))
-
-    def _title_parts(self, node: str) -> tuple[list[tuple[str, str | None]], list[tuple[str, str | None]]]:
-        graph = self.graph
-        main: list[tuple[str, str | None]] = []
-        other: list[tuple[str, str | None]] = []
-        for code, predicate in (("a", "bf:mainTitle"), ("b", "bf:subtitle"), ("n", "bf:partNumber"), ("p", "bf:partName")):
-            texts = graph.texts(node, predicate) or (graph.texts(node, "rdfs:label") if code == "a" else [])
-            for first, second in paired_scripts(texts):
-                main.append((code, first))
-                if second:
-                    other.append((code, second))
-        graph.texts(node, "rdfs:label")
-        return main, other
-
-    def _uniform_title(self) -> None:
-        graph = self.graph
-        for hub in sorted((each for work in self.works for each in graph.all(work, "bf:expressionOf")), key=natural):
-            keys = [field for each in sorted(graph.all(hub, "bflc:marcKey")) if (field := key_field(text_of(each))) and field.tag != "880"]
-            if keys:
-                graph_fields = keys[0].subfields
-                codes = [code for code, _ in graph_fields]
-                if "t" in codes:
-                    at = codes.index("t")
-                    parts = [("a", graph_fields[at].value), *((code, value) for code, value in graph_fields[at + 1 :])]
-                    self._put("240", "10", parts, node=hub)
-                else:
-                    self._put("240" if self._primary else "130", "10" if self._primary else "0 ", graph_fields, node=hub)
-                graph.take(hub, stop=self.nodes)
-            else:
-                for title in self._title_nodes(hub):
-                    self._put("240" if self._primary else "130", "10" if self._primary else "0 ", self._title_parts(title)[0], node=hub)
-                graph.take(hub, stop=self.nodes)
 
     # ------------------------------------------------------------------ identifiers
 
@@ -568,76 +334,6 @@ class Mapping:
                 tag = "506" if "bf:AccessPolicy" in graph.types(policy) else "540"
                 self._put(tag, "  ", [("a", text_of(policy) if policy[0] == '"' else graph.label(policy))])
 
-    # ------------------------------------------------------------------ subjects and classification
-
-    def _subjects(self) -> None:
-        graph = self.graph
-        for owner in self.nodes:
-            for node in graph.all(owner, "bf:subject"):
-                self._subject(node, "650")
-            for node in graph.all(owner, "bf:genreForm"):
-                self._subject(node, "655")
-            for node in graph.all(owner, "bf:geographicCoverage"):
-                code = local(node)
-                label = text_of(node) if node[0] == '"' else graph.label(node)
-                if "/geographicAreas/" in node:
-                    self._put("043", "  ", [("a", f"{code:-<7}")])
-                else:
-                    self._put("522", "  ", [("a", label)])
-                graph.types(node)
-
-    def _subject(self, node: str, default: str) -> None:
-        graph = self.graph
-        if node[0] == '"':
-            self._put("653" if default == "650" else "655", "  " if default == "650" else " 4", [("a", text_of(node))])
-            return
-        types = graph.types(node)
-        scheme = None
-        for each in sorted(graph.all(node, "bf:source", "madsrdf:isMemberOfMADSScheme")):
-            scheme = (
-                scheme
-                or SCHEMES.get(each[1:-1] if each[0] == "<" else "")
-                or (self._code(each) if each[0] != "<" or graph.statements.get(each) else local(each))
-            )
-        authority = node[1:-1] if AUTHORITIES.match(node[1:]) else None
-        if scheme is None and authority and "/authorities/" in authority:
-            scheme = SCHEMES.get(authority.rpartition("/")[0])
-        label = graph.label(node)
-        lists = graph.all(node, "madsrdf:componentList")
-        keys = sorted(text_of(each) for each in graph.all(node, "bflc:marcKey"))
-        components = graph.members(min(lists)) if lists else []
-        kinds = [graph.types(each) for each in components]
-        tag = default
-        if default == "650":
-            # A complex subject is a bf:Topic to converters, whatever its first part is.
-            classes = kinds[0] if kinds else types
-            named = [name for name in SUBJECTS if name in classes]
-            tag = SUBJECTS[named[0]] if named else "650"
-        ind2 = SCHEME_INDICATORS.get(scheme or "", "7" if scheme else "4") if tag != "655" or scheme != "lcsh" else "7"
-        if tag == "655" and scheme == "naf":
-            ind2 = "7"
-        tail: Parts = [("0", authority), ("2", scheme if ind2 == "7" else None)]
-        if any(field.tag[0] == "6" for field in map(key_field, keys) if field) and self._put_key(keys, None, [("0", authority)], node=node):
-            return
-        names = [field for field in map(key_field, keys) if field and field.tag != "880"]
-        heading: list[tuple[str, str | None]]
-        if names and not components:
-            heading = list(names[0].subfields)
-            tag, ind1 = f"6{names[0].tag[1:]}", names[0].ind1
-        else:
-            parts = [graph.label(each) for each in components] or [label]
-            codes = ["a", *(next((code for name, code in SUBDIVISIONS.items() if name in each), "x") for each in kinds[1:])]
-            heading = list(zip(codes, parts, strict=True))
-            ind1 = {"600": "1" if "," in (parts[0] or "") else "0", "610": "2", "611": "2", "630": "0"}.get(tag, " ")
-        others = [each for each in graph.texts(node, "rdfs:label") if not latin(each)] if label and latin(label) else []
-        self._put(
-            tag,
-            ind1 + ind2,
-            [*heading, *tail],
-            node=node,
-            other=[("a", others[0]), ("2", scheme if ind2 == "7" else None)] if others else (),
-        )
-
     def _classifications(self) -> None:
         graph = self.graph
         for owner in self.nodes:
@@ -659,112 +355,6 @@ class Mapping:
                 portions: Parts = [("a", each) for each in graph.texts(node, "bf:classificationPortion")] or [("a", graph.label(node))]
                 scheme = source if tag in ("080", "082", "084", "086") else None
                 self._put(tag, indicators, [*portions, ("b", graph.text(node, "bf:itemPortion")), ("2", scheme)])
-
-    # ------------------------------------------------------------------ relations
-
-    def _relations(self) -> None:
-        graph = self.graph
-        for owner in self.nodes:
-            for relation in graph.all(owner, "bf:relation"):
-                graph.types(relation)
-                kinds = graph.all(relation, "bf:relationship")
-                names = {local(each).lower() for each in kinds if each[0] == "<"}
-                labels = sorted(filter(None, (text_of(each) if each[0] == '"' else graph.label(each) for each in kinds)))
-                numbers = graph.texts(relation, "bf:seriesEnumeration")
-                for resource in graph.all(relation, "bf:associatedResource"):
-                    self._relation(resource, names, labels[0] if labels else None, numbers)
-
-    def _relation(self, resource: str, names: set[str], label: str | None, numbers: list[str]) -> None:
-        graph = self.graph
-        if resource[0] == '"':
-            self._put("787", "08", [("i", label), ("t", text_of(resource))])
-            return
-        types = graph.types(resource)
-        series = bool(names & SERIES) or "bf:Series" in types
-        keys = sorted(text_of(each) for each in graph.all(resource, "bflc:marcKey"))
-        if any(key_field(key) for key in keys):
-            tag = next(field.tag for field in map(key_field, keys) if field)
-            volume = [("v", text) for text, _ in paired_scripts(numbers)] if tag[0] == "8" else []
-            if self._put_key(keys, None, volume, node=resource):
-                graph.take(resource, stop=self.nodes)
-                return
-        titles = [part for title in self._title_nodes(resource) for part in [self._title_parts(title)]]
-        if series:
-            traced = {local(each) for each in graph.all(resource, "bf:status")}
-            for status in graph.all(resource, "bf:status"):
-                graph.label(status)
-            pairs = paired_scripts(numbers)
-            for main, other in titles[:1]:
-                self._put(
-                    "490",
-                    "1 " if "tr" in traced else "0 ",
-                    [("a", _title(main)), ("x", self._number(resource, "bf:Issn")), *(("v", text) for text, _ in pairs)],
-                    other=[("a", _title(other)), *(("v", text) for _, text in pairs if text)] if other else (),
-                )
-            return
-        tag = next((RELATIONSHIPS[each] for each in sorted(names) if each in RELATIONSHIPS), "787")
-        instances = [each for each in graph.all(resource, "bf:hasInstance") if each in graph.statements] or [resource]
-        about = [resource, *instances]
-        for each in about:
-            graph.all(each, "rdf:type", "bf:instanceOf")
-            for title in graph.all(each, "bf:title"):
-                graph.take(title)
-        agents = sorted(
-            filter(
-                None,
-                (
-                    graph.text(agent, "rdfs:label")
-                    for each in about
-                    for node in graph.all(each, "bf:contribution")
-                    for agent in graph.all(node, "bf:agent")
-                    if agent[0] != '"'
-                ),
-            )
-        )
-        qualifier = next((text for title in self._title_nodes(resource) for text in graph.texts(title, "bf:qualifier")), None)
-        linked = sorted({text for each in about for text in self._control_numbers(each)})
-        statements = [text for each in about for text in graph.texts(each, "bf:provisionActivityStatement", "bf:publicationStatement")]
-        notes = sorted({text for each in about for text in graph.texts(each, "bf:note")})
-        self._put(
-            tag,
-            "08" if tag == "787" else "00" if tag in ("780", "785") else "0 ",
-            [
-                ("i", label if tag == "787" else None),
-                ("a", agents[0] if agents else None),
-                ("t", _title(titles[0][0]) if titles else graph.label(resource)),
-                ("c", qualifier),
-                *(("d", each) for each in statements[:1]),
-                *(("n", each) for each in notes),
-                *(("w", each) for each in linked),
-                ("x", next(filter(None, (self._number(each, "bf:Issn") for each in about)), None)),
-                ("z", next(filter(None, (self._number(each, "bf:Isbn") for each in about)), None)),
-            ],
-            node=resource,
-        )
-
-    def _control_numbers(self, owner: str) -> list[str]:
-        graph = self.graph
-        found = []
-        for node in graph.all(owner, "bf:identifiedBy"):
-            types = graph.types(node)
-            value = graph.text(node, "rdf:value")
-            if value and not types & {"bf:Isbn", "bf:Issn"}:
-                agency = (
-                    "DLC"
-                    if "bf:Lccn" in types
-                    else "OCoLC"
-                    if "bf:OclcNumber" in types
-                    else min((self._code(each) for each in graph.all(node, "bf:assigner")), default="")
-                )
-                for assigner in graph.all(node, "bf:assigner"):
-                    self._code(assigner)
-                found.append(f"({agency}){value}" if agency else value)
-        return found
-
-    def _number(self, owner: str, kind: str) -> str | None:
-        graph = self.graph
-        values = [graph.text(node, "rdf:value") for node in graph.all(owner, "bf:identifiedBy") if kind in graph.types(node)]
-        return min(filter(None, values), default=None)
 
     # ------------------------------------------------------------------ places
 
@@ -832,77 +422,3 @@ class Mapping:
             [*(("p", each) for each in sorted(barcodes)), *(("3", each) for each in graph.texts(item, "bf:enumerationAndChronology"))],
             node=item,
         )
-
-
-VARIANTS: Final = frozenset(
-    {
-        "bf:VariantTitle",
-        "bf:ParallelTitle",
-        "bf:KeyTitle",
-        "bf:AbbreviatedTitle",
-        "bf:CollectiveTitle",
-        "bf:TransliteratedTitle",
-        "bflc:TransliteratedTitle",
-    }
-)
-VARIANT_TYPES: Final = {
-    "portion": "0",
-    "distinctive": "2",
-    "cover": "4",
-    "added title page": "5",
-    "caption": "6",
-    "running": "7",
-    "spine": "8",
-}
-SIMPLE_NOTES: Final = (
-    ("bf:tableOfContents", "505", "0 "),
-    ("bf:credits", "508", "  "),
-    ("bf:summary", "520", "  "),
-    ("bf:intendedAudience", "521", "  "),
-    ("bf:preferredCitation", "524", "  "),
-    ("bf:immediateAcquisition", "541", "  "),
-    ("bf:custodialHistory", "561", "  "),
-    ("bf:awards", "586", "  "),
-)
-
-
-@lru_cache(maxsize=256)
-def key_field(key: str) -> DataField | None:
-    """The field of a bflc:marcKey such as ``1001 $aCrumley, James,$d1939-2008.``; links to 880 are left out."""
-    match = KEY.match(key)
-    if match is None:
-        return None
-    parts = KEY_SUBFIELD.split(key[match.end() - 1 :])
-    subfields = tuple(Subfield(code, value) for code, value in zip(parts[1::2], parts[2::2], strict=True) if code != "6" and value)
-    return (
-        DataField(tag=match[1], ind1=match[2].replace("#", " "), ind2=match[3].replace("#", " "), subfields=subfields)
-        if subfields
-        else None
-    )
-
-
-def paired_scripts(texts: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Each text in Latin letters with one in another script, as far as there are any; what is left over stands alone."""
-    if len(texts) == 1:
-        return [(texts[0], None)]
-    first = [each for each in texts if latin(each)]
-    second = [each for each in texts if not latin(each)]
-    if not first:
-        return [(each, None) for each in second]
-    return [(main, other) if main is not None else (other or "", None) for main, other in zip_longest(first, second)]
-
-
-def _title(parts: Parts) -> str | None:
-    return ". ".join(text for _, text in parts if text) or None
-
-
-def _field(tag: str, indicators: str, parts: Parts) -> DataField | None:
-    kept = [Subfield(code, value.strip() if tag != "010" else value) for code, value in parts if value and not value.isspace()]
-    for code, _ in kept:
-        if code not in "0126":  # a field of links and sources alone says nothing
-            return data_field(tag, indicators[0], indicators[1], tuple(kept))
-    return None
-
-
-def _linked(field: DataField, link: str) -> DataField:
-    return DataField(tag=field.tag, ind1=field.ind1, ind2=field.ind2, subfields=(Subfield("6", link), *field.subfields))

@@ -57,6 +57,12 @@ def read_one(payload: bytes, *, source: str, identifier: str, datestamp: str | N
         leader = ""
     elif len(leader) != LEADER_LENGTH:
         found.append(Problem(kind="leader-length", message=f"The leader has {len(leader)} characters, not 24.", place="leader"))
+    elif leader[9] == " ":
+        found.append(
+            Problem(
+                kind="encoding", message="leader/09 is blank (MARC-8), but the record is in Unicode; it must be 'a'.", place="leader/09"
+            )
+        )
     for tag, value in _members(content, found):
         _field(_clean(tag, tag, found), value, control, fields, found)
     if sum(field.tag == "001" for field in control) > 1:

@@ -43,6 +43,12 @@ def read_one(payload: bytes, *, source: str, identifier: str, datestamp: str | N
         found.append(Problem(kind="leader-missing", message="The record has no leader.", place="leader"))
     elif len(leader) != LEADER_LENGTH:
         found.append(Problem(kind="leader-length", message=f"The leader has {len(leader)} characters, not 24.", place="leader"))
+    elif leader[9] == " ":
+        found.append(
+            Problem(
+                kind="encoding", message="leader/09 is blank (MARC-8), but the record is in Unicode; it must be 'a'.", place="leader/09"
+            )
+        )
     if len(control) > 1 and sum(field.tag == "001" for field in control) > 1:
         found.append(Problem(kind="duplicate-001", message="The record has more than one control number (001).", place="001[1]"))
     if not control and not fields:

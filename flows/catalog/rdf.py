@@ -128,12 +128,13 @@ class Graph:
         """Add statements in N-Triples, as pyoxigraph writes them."""
         statements = self.statements
         names = _names
+        quoted = "<<" in lines
         for line in lines.split("\n"):
             if not line:
                 continue
             subject, predicate, rest = line.split(" ", 2)
             value = rest[:-2]
-            if subject[:2] == "<<" or value[:2] == "<<":
+            if quoted and (subject[:2] == "<<" or value[:2] == "<<"):
                 continue  # a statement about a statement
             name = names.get(predicate) or short(predicate)
             properties = statements.get(subject)

@@ -45,6 +45,9 @@ SELECT name, pass, watermark, full_due, due_at, since_pause, paused_until, waiti
        failures_in_a_row, last_success, last_full, last_sweep, live, error, epoch
 FROM harvest.source WHERE name = ANY(%(names)s)"""
 
+# When the row was written last: what an engine knows is outdated when a crash of the server took its last page back.
+MARKS: Final = "SELECT name, updated_at FROM harvest.source WHERE name = ANY(%(names)s)"
+
 # Windows behind the watermark that failed and may be tried again.
 GAPS: Final = """
 SELECT r.source, r.id, r.since, r.until, r.attempts FROM harvest.run r JOIN harvest.source s ON s.name = r.source
@@ -225,8 +228,8 @@ UPDATE harvest.source SET
     pass = %(pass)s, watermark = coalesce(%(watermark)s, watermark), since_pause = %(since_pause)s,
     paused_until = %(paused_until)s, waiting_until = %(waiting_until)s, attempt = %(attempt)s, blocked = %(blocked)s,
     live = live + %(live)s, deleted = deleted + %(deleted)s, updated_at = now()
-WHERE name = %(source)s AND owner = %(owner)s AND epoch = %(epoch)s
-RETURNING live, deleted"""
+WHERE name = %(source)s AND owner = %(owner)s AND epoch = %(epoch)s AND updated_at = %(mark)s
+RETURNING live, deleted, updated_at"""
 
 IDENTIFIED: Final = "UPDATE harvest.source SET repository = %(repository)s WHERE name = %(source)s"
 

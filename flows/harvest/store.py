@@ -8,7 +8,8 @@ changes nothing at all.
 
 Commit points and the crashes they cover. A page: killed before it, the page is asked again; killed after it, the next
 one is asked. Pages commit without waiting for the disk (``synchronous_commit = off``): a crash of the server itself may
-take the last of them back, records and course together, and they are asked again. The end of a window waits for the
+take the last of them back, records and course together; an engine that lives on learns it from the mark of the source's
+row (``updated_at``), goes back to what is stored, and they are asked again. The end of a window waits for the
 disk, and with it everything before, so that a watermark never runs ahead of the records.
 
 Everything runs in threads on a synchronous engine: COPY and libpq release the interpreter while they wait.
@@ -61,6 +62,7 @@ class PostgresStore:
         self._engine = engine
         self._anchor: Connection | None = None
         self._groups: set[str] = set()
+        self._marks: dict[str, datetime] = {}  # of the rows of sources, as this store left or found them
         self._anchoring = threading.RLock()  # verbs of several groups come from several threads, and there is one anchor
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
@@ -183,7 +185,10 @@ class PostgresStore:
         with self._transaction() as (_, cursor):
             cursor.execute(statements.DROP_FOREIGN, {"sources": Jsonb(rows)})
             cursor.execute(statements.REGISTER, {"sources": Jsonb(rows), "owner": self.owner})
-            return memories(cursor, names)
+            found = memories(cursor, names)
+            marks = dict(cursor.execute(statements.MARKS, {"names": names}).fetchall())
+        self._marks.update(marks)
+        return found
 
     # ---------------------------------------------------------------- commit
 
@@ -209,14 +214,13 @@ class PostgresStore:
                 changes.page = Totals(**{**fields(changes.page), "deleted": changes.page.deleted + gone})
             if step.end is not None:
                 self._close_window(cursor, commit, run, gone)
-            live, known = self._move_on(connection, cursor, commit, live_change, deleted_change)
+            live, known, mark = self._move_on(connection, cursor, commit, live_change, deleted_change)
             over = commit.end is not None or isinstance(step.then, Closed)
             row = cursor.execute(statements.TOTALS, {"pass_id": commit.pass_id}).fetchone() if over else None
             totals = sums(row) if row is not None else Totals()
             told = memories(cursor, [commit.source.name])[commit.source.name] if commit.end is not None else None
-            return Committed(
-                page=changes.page, totals=totals, hold=hold, missing=missing, lost=lost, live=live, known=known, memory=told
-            )
+        self._marks[commit.source.name] = mark  # only now: until the transaction is over, the row is as it was
+        return Committed(page=changes.page, totals=totals, hold=hold, missing=missing, lost=lost, live=live, known=known, memory=told)
 
     @staticmethod
     def _sort_out(cursor: psycopg.Cursor[Any], commit: Commit) -> Changes:
@@ -383,13 +387,16 @@ class PostgresStore:
         if state == "complete" and window.kind is WindowKind.DELTA:
             cursor.execute(statements.ABSORB, {"run": run, "source": commit.source.name})
 
-    def _move_on(self, connection: Connection, cursor: psycopg.Cursor[Any], commit: Commit, live: int, deleted: int) -> tuple[int, int]:
+    def _move_on(
+        self, connection: Connection, cursor: psycopg.Cursor[Any], commit: Commit, live: int, deleted: int
+    ) -> tuple[int, int, datetime]:
         """The source's row after all this; the fence against engines and courses of yesterday."""
         step, end, name = commit.step, commit.end, commit.source.name
         values: dict[str, Any] = {
             "source": name,
             "owner": self.owner,
             "epoch": commit.epoch,
+            "mark": self._marks.get(name),
             "pass": Jsonb(dump(step.course)) if step.course is not None else None,
             "watermark": step.watermark,
             "since_pause": commit.since_pause,
@@ -402,7 +409,10 @@ class PostgresStore:
         }
         row = cursor.execute(statements.MOVE_ON, values).fetchone()
         if row is None:
-            raise OwnershipLost(f"the course of {name} was changed by a command, or another engine owns group {commit.source.group}")
+            raise OwnershipLost(
+                f"the course of {name} is not as it was left: a command changed it, another engine owns group {commit.source.group}, "
+                "or the database crashed"
+            )
         if step.identity is not None:
             identity = step.identity
             cursor.execute(
@@ -441,7 +451,7 @@ class PostgresStore:
             )
             if end.error is None:
                 switches.clear_alarm(connection, "source.blocked", f"source:{name}")
-        return int(row[0]), int(row[0]) + int(row[1])
+        return int(row[0]), int(row[0]) + int(row[1]), row[2]
 
 
 class Changes:

@@ -45,7 +45,9 @@ def prove(consortium: RemoteConsortium, database_url: str, database: Database, f
     """Kill the harvest so many times, finish it, and compare with the truth of every repository."""
     rng = random.Random(seed)
     file = folder / "sources.yaml"
-    sources = "".join(f'  {name}: {{url: "{consortium.url(name)}", group: hosted, pause_after_records: 250, pause_seconds: 0.5}}\n' for name in names())
+    sources = "".join(
+        f'  {name}: {{url: "{consortium.url(name)}", group: hosted, pause_after_records: 250, pause_seconds: 0.5}}\n' for name in names()
+    )
     file.write_text(f"groups:\n  hosted: {{limit: 4}}\nsources:\n{sources}", encoding="utf-8")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("WINDROW_")},

@@ -287,6 +287,29 @@ def test_a_damaged_field_is_kept_as_far_as_it_goes(value: bytes, field: DataFiel
     assert {problem.kind for problem in reading.problems} == kinds
 
 
+@pytest.mark.parametrize("size", [1, 7, 1 << 16])
+def test_terminators_inside_the_data_are_kept_and_reported(size: int) -> None:
+    """catalog 2. Where the leader's length says that they are none."""
+    odd = binary([(b"001", b"1"), (b"245", b"10\x1faone \x1d two"), (b"500", b"  \x1faa \x1e b")], scheme=b"a")
+    file = GOOD + odd + GOOD + changed(GOOD, 0, b"99999") + GOOD
+    cut = list(iso2709.payloads(Dribble(file, size)))  # type: ignore[arg-type]
+    assert cut == [GOOD, odd, GOOD, changed(GOOD, 0, b"99999"), GOOD]
+    reading = iso2709.read_one(odd, **NAMES)
+    assert [field.first("a") for field in record_of(reading).data_fields] == ["one \x1d two", "a \x1e b"]
+    assert [(problem.kind, problem.place) for problem in reading.problems if problem.kind == "delimiter"] == [
+        ("delimiter", "245"),
+        ("delimiter", "500"),
+    ]
+
+
+@pytest.mark.parametrize("form", ["marcxml", "marcjson"])
+def test_a_blank_leader_09_in_unicode_is_read_as_a_and_reported(form: str) -> None:
+    """catalog 1, 2"""
+    reading = read.read(FORMS[form](SIMPLE).replace(b"nam a22", b"nam  22"), format=form, **NAMES)
+    assert reading.record == SIMPLE
+    assert [(problem.kind, problem.place) for problem in reading.problems] == [("encoding", "leader/09")]
+
+
 def test_a_field_without_subfields_keeps_its_text() -> None:
     """catalog 2. As a field without indicators, which is how MARCXML would have it."""
     reading = iso2709.read_one(binary([(b"001", b"1"), (b"245", b"A title only")], scheme=b"a"), **NAMES)

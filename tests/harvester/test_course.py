@@ -57,6 +57,7 @@ COURSES = st.builds(
     blind=st.booleans(),
     failed=COUNTS,
     strikes=COUNTS,
+    blind_probes=COUNTS,
     tries=COUNTS,
     outside=COUNTS,
     announced=st.none() | COUNTS,

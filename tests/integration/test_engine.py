@@ -20,7 +20,11 @@ from tests.fakes.oai import DAYS, Consortium, Fault, Repository
 
 REPOSITORY = Repository(name="alpha", records=230, deleted_share=0.1, page_size=50)
 SETS = ("books", "maps", "maps:old", "music")
-NARROW = {"latest": datetime(2026, 1, 10, 23, 59, 59, tzinfo=UTC), "earliest": datetime(2026, 1, 1, tzinfo=UTC), "frozen_now": datetime(2026, 1, 11, 12, tzinfo=UTC)}
+NARROW = {
+    "latest": datetime(2026, 1, 10, 23, 59, 59, tzinfo=UTC),
+    "earliest": datetime(2026, 1, 1, tzinfo=UTC),
+    "frozen_now": datetime(2026, 1, 11, 12, tzinfo=UTC),
+}
 
 # What servers do differently; whatever it is, a harvest holds what the repository holds. harvest 10, 11, 12, 13, 14, 17, 18, 20
 HABITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -320,7 +324,11 @@ def test_a_gap_is_repaired_by_the_same_engine_that_made_it_and_only_once(databas
 
         harvest(configuration(consortium, "alpha", windows=86400.0, interval=10.0), database, once=False, during=four_passes, seen=seen)
         assert stored(database, "alpha") == told(consortium.truth("alpha"))
-        bounded = [entry.arguments.get("until") for entry in consortium.log("alpha") if entry.verb == "ListRecords" and "from" not in entry.arguments]
+        bounded = [
+            entry.arguments.get("until")
+            for entry in consortium.log("alpha")
+            if entry.verb == "ListRecords" and "from" not in entry.arguments
+        ]
         assert bounded.count("2026-01-01T23:59:59Z") == 3, "the window, its second try, its repair"
 
 

@@ -33,7 +33,11 @@ def test_sixty_sources_share_the_limit_of_their_group(limit: int) -> None:
     with Consortium(repositories) as consortium:
         hosted = configuration(consortium, *(each.name for each in repositories if each.group == "hosted"), group="hosted")
         other = configuration(consortium, *(each.name for each in repositories if each.group == "other"), group="other")
-        groups = {"default": Group(name="default", limit=2), "hosted": Group(name="hosted", limit=limit), "other": Group(name="other", limit=3)}
+        groups = {
+            "default": Group(name="default", limit=2),
+            "hosted": Group(name="hosted", limit=limit),
+            "other": Group(name="other", limit=3),
+        }
         seen = harvest(Configuration(sources={**hosted.sources, **other.sources}, groups=groups, seed=1), MemoryStore(), rate=1.0)
         assert {each.outcome for each in seen.passes.values()} == {Outcome.COMPLETE}
         stats = consortium.stats()
@@ -49,9 +53,7 @@ def test_the_overall_limit_holds_over_all_groups() -> None:
     """harvest 5"""
     repositories = [replace(each, group=f"g{number % 4}") for number, each in enumerate(many(24))]
     with Consortium(repositories) as consortium:
-        sources = {
-            each.name: configuration(consortium, each.name, group=each.group).sources[each.name] for each in repositories
-        }
+        sources = {each.name: configuration(consortium, each.name, group=each.group).sources[each.name] for each in repositories}
         groups = {f"g{number}": Group(name=f"g{number}", limit=4) for number in range(4)}
         harvest(Configuration(sources=sources, groups=groups, total_limit=6, seed=1), MemoryStore(), rate=1.0)
         stats = consortium.stats()
@@ -64,7 +66,8 @@ def test_a_thousand_sources_in_five_groups_need_no_task_of_their_own() -> None:
     repositories = [replace(each, group=f"g{number % 5}") for number, each in enumerate(many(1000, records=4, latency=0.0))]
     with Consortium(repositories) as consortium:
         sources = {
-            each.name: driving.Source(name=each.name, url=consortium.url(each.name), group=each.group, pause_after_records=0) for each in repositories
+            each.name: driving.Source(name=each.name, url=consortium.url(each.name), group=each.group, pause_after_records=0)
+            for each in repositories
         }
         limits = {f"g{number}": number + 1 for number in range(5)}
         groups = {name: Group(name=name, limit=limit) for name, limit in limits.items()}

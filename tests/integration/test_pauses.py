@@ -40,12 +40,19 @@ class Simulated:
     def read(self, reply: Reply, request: Request, *, now: float, repair: bool = False) -> Page:
         if request.verb == "Identify":
             identity = Identity(
-                repository_name="", base_url="", protocol_version="2.0", earliest="2020-01-01", deleted_record="persistent", granularity="YYYY-MM-DDThh:mm:ssZ"
+                repository_name="",
+                base_url="",
+                protocol_version="2.0",
+                earliest="2020-01-01",
+                deleted_record="persistent",
+                granularity="YYYY-MM-DDThh:mm:ssZ",
             )
             return Page(verb="Identify", response_date=oai.parse_moment("2026-02-01T00:00:00Z"), identity=identity)
         number = int(reply.headers["page"])
         records = tuple(
-            Record(identifier=f"oai:{number}:{place}", datestamp="2020-01-01T00:00:00Z", deleted=False, payload=b"<r/>", digest=b"%d" % number)
+            Record(
+                identifier=f"oai:{number}:{place}", datestamp="2020-01-01T00:00:00Z", deleted=False, payload=b"<r/>", digest=b"%d" % number
+            )
             for place in range(PAGE)
         )
         token = Token(value=str(number + 1)) if number + 1 < self.pages else None
@@ -55,7 +62,9 @@ class Simulated:
         return [moment for asked, moment in self.asked if asked == name]
 
 
-def simulate(store: Store, transport: Simulated, *names: str, limit: int = 1, seconds: float | None = None, at: float = BEGIN, **settings: Any) -> Seen:
+def simulate(
+    store: Store, transport: Simulated, *names: str, limit: int = 1, seconds: float | None = None, at: float = BEGIN, **settings: Any
+) -> Seen:
     seen = Seen()
     sources = {name: Source(**{"name": name, "url": f"http://{name}.example.org/oai", **settings}) for name in names}
     chosen = Configuration(sources=sources, groups={"default": Group(name="default", limit=limit)}, seed=1)
@@ -105,7 +114,12 @@ def test_a_pause_is_stored_and_a_restart_keeps_it(database: Database) -> None:
     async def run(seconds: float) -> None:
         begin = anyio.current_time()
         engine = Engine(
-            chosen, store, transport, observe=seen.take, clock=lambda: BEGIN + offset[0] + (anyio.current_time() - begin) * 50, read=transport.read
+            chosen,
+            store,
+            transport,
+            observe=seen.take,
+            clock=lambda: BEGIN + offset[0] + (anyio.current_time() - begin) * 50,
+            read=transport.read,
         )
         await engine.run(once=True, seconds=seconds)
 
@@ -154,10 +168,18 @@ def test_a_source_is_due_again_after_its_interval() -> None:
 
     async def main() -> None:
         engine = Engine(
-            chosen, MemoryStore(), transport, observe=seen.take, clock=lambda: BEGIN + trio.current_time(), read=transport.read, in_thread=False
+            chosen,
+            MemoryStore(),
+            transport,
+            observe=seen.take,
+            clock=lambda: BEGIN + trio.current_time(),
+            read=transport.read,
+            in_thread=False,
         )
         await engine.run(seconds=3000.0)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-    counts = {name: sum(isinstance(each, driving.PassFinished) and each.source == name for each in seen.happenings) for name in chosen.sources}
+    counts = {
+        name: sum(isinstance(each, driving.PassFinished) and each.source == name for each in seen.happenings) for name in chosen.sources
+    }
     assert counts == {"alpha": 10, "beta": 3}, "no barrier: each goes by its own clock"

@@ -35,7 +35,9 @@ def test_a_restart_in_mid_harvest_costs_no_source(server: Embedded, mode: Litera
     upgrade(database)
     driving.do(database, "TRUNCATE harvest.source, harvest.run, harvest.page, harvest.record, harvest.failure, harvest.deletion")
     seen = Seen()
-    with Consortium([Repository(name=f"s{n}", records=200, page_size=10, deleted_share=0.1, token="single-use") for n in range(10)]) as consortium:
+    with Consortium(
+        [Repository(name=f"s{n}", records=200, page_size=10, deleted_share=0.1, token="single-use") for n in range(10)]
+    ) as consortium:
 
         async def restart(engine: Any) -> None:
             for at in (30, 120):

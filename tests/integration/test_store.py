@@ -29,7 +29,12 @@ AT = DAY.timestamp()
 def live(number: int, content: str = "first", *, sets: tuple[str, ...] = ()) -> Record:
     payload = f"<record>{number} {content}</record>".encode()
     return Record(
-        identifier=f"oai:{number:05d}", datestamp="2026-01-01", deleted=False, sets=sets, payload=payload, digest=hashlib.sha256(payload).digest()
+        identifier=f"oai:{number:05d}",
+        datestamp="2026-01-01",
+        deleted=False,
+        sets=sets,
+        payload=payload,
+        digest=hashlib.sha256(payload).digest(),
     )
 
 
@@ -85,7 +90,9 @@ class Bench:
         **values: Any,
     ) -> Committed:
         """One page of one window."""
-        window = Window(number=number, kind=kind, since=since, until=until, attempts=attempts, method=Method.IDENTIFIERS if bare else Method.RECORDS)
+        window = Window(
+            number=number, kind=kind, since=since, until=until, attempts=attempts, method=Method.IDENTIFIERS if bare else Method.RECORDS
+        )
         course = Course(id=self.pass_id, full=kind is WindowKind.FULL, sweep=kind is WindowKind.SWEEP, started=DAY, windows=(window,))
         step = Step(
             course=course,
@@ -101,7 +108,9 @@ class Bench:
         )
         return self.commit(step, **values)
 
-    def finish(self, *, error: str | None = None, full: bool = False, swept: bool = False, due_at: float = AT + 120, failures: int = 0) -> Committed:
+    def finish(
+        self, *, error: str | None = None, full: bool = False, swept: bool = False, due_at: float = AT + 120, failures: int = 0
+    ) -> Committed:
         """The end of the pass; the next one has another name."""
         end = PassEnd(error=error, due_at=due_at, failures_in_a_row=failures, full=full, swept=swept, warning=None)
         done = self.commit(Step(course=None, then=Finished(error=error)), verb="", end=end)

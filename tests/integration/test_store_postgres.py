@@ -211,14 +211,24 @@ def test_the_ledger_has_a_row_for_each_window_with_all_counts(bench: Bench, data
     """harvest 24"""
     bench.window(live(1), live(2), live(3), number=1, kind=WindowKind.FULL, until=DAY - timedelta(days=1), size=1000, seconds=0.5)
     bench.page(live(4), number=2, kind=WindowKind.FULL, since=DAY, size=500, seconds=0.25)
-    bench.window(gone(1), live(2, "second"), live(3), damaged=(Damage(identifier="x", place="", reason="", snippet=""),), number=2, size=1, seconds=0.25)
+    bench.window(
+        gone(1),
+        live(2, "second"),
+        live(3),
+        damaged=(Damage(identifier="x", place="", reason="", snippet=""),),
+        number=2,
+        size=1,
+        seconds=0.25,
+    )
     fields = "number, kind, since, until, state, records, new, changed, unchanged, deleted, failures, pages, bytes, seconds"
     assert driving.rows(database, f"SELECT {fields} FROM harvest.run ORDER BY number") == [
         (1, "full", None, DAY - timedelta(days=1), "complete", 3, 3, 0, 0, 0, 0, 1, 1000, 0.5),
         (2, "full", DAY, DAY, "complete", 4, 1, 1, 1, 1, 1, 2, 501, 0.5),
     ]
     assert driving.one(database, "SELECT count(*) FROM harvest.run WHERE finished_at IS NULL") == 0
-    pages = "SELECT r.number, p.verb, p.records, p.bytes, p.milliseconds FROM harvest.page p JOIN harvest.run r ON r.id = p.run ORDER BY p.id"
+    pages = (
+        "SELECT r.number, p.verb, p.records, p.bytes, p.milliseconds FROM harvest.page p JOIN harvest.run r ON r.id = p.run ORDER BY p.id"
+    )
     assert driving.rows(database, pages) == [
         (1, "ListRecords", 3, 1000, 500.0),
         (2, "ListRecords", 1, 500, 250.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path as File
 
 import pytest
 
@@ -254,3 +255,9 @@ def test_every_issue_type_says_what_it_means() -> None:
         assert key == issue.key, key
         assert re.fullmatch(r"(record|controlField|dataField|indicator|subfield)/[a-zA-Z0-9]+", key)
         assert 10 < len(issue.meaning) < 130
+
+
+def test_the_documentation_has_a_line_for_each_issue_type() -> None:
+    """catalog 5"""
+    text = (File(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
+    assert [key for key, issue in ISSUES.items() if f"| `{key}` | {issue.severity} | {issue.meaning} |" not in text] == []

@@ -323,3 +323,11 @@ def test_what_comes_out_is_a_part_of_the_allow_list(odd: BibRecord, policy: Poli
     for name in done.dropped:
         assert re.fullmatch(r"(?:[0-9A-Za-z]{3}|other)(?:\$[0-9A-Za-z?])?(?: \([a-z]+\))?", name), name
     assert Scrubber(policy).scrub(done.record).record == done.record
+
+
+def test_no_nonpublic_note_passes() -> None:
+    """catalog 11"""
+    noted = [(tag, code) for name in formats() for tag, fact in formats()[name].fields.items() for code, its in (fact.subfields or {}).items()
+             if "npublic" in its.label]  # fmt: skip
+    assert len(noted) > 10
+    assert not [f"{tag}${code}" for tag, code in noted if shipped().passes(tag, code)]
