@@ -73,7 +73,6 @@ class Seat:
     switched: str | None = None
     done: bool = False
     held: bool = False
-    known: int = 0
     leaving: bool = False
     successor: Source | None = None
 
@@ -390,9 +389,9 @@ class Engine:
             started=course.started,
         )
         if isinstance(then, Finished):
-            commit = replace(commit, end=self._pass_end(seat, step, course, then, pause, now))
+            commit = replace(commit, end=self._pass_end(seat, step, step.closing or course, then, pause, now))
         committed = await self._commit(table, commit)
-        seat.memory, seat.known = committed.memory or after(memory, commit, live=committed.live), committed.known
+        seat.memory = committed.memory or after(memory, commit, live=committed.live)
         seat.held = seat.held or committed.hold is not None
         if committed.hold is not None:
             self._tell(
@@ -421,15 +420,14 @@ class Engine:
             warnings.append(f"{course.outside:,} records came that were not asked for (outside of the set or the window)")
         if course.blind and (course.full or course.sweep):
             warnings.append("not everything could be read, so nothing was concluded from what was not seen")
-        if course.announced is not None and seat.known and course.announced != seat.known:
-            warnings.append(f"drift: the repository announced {course.announced:,} records, {seat.known:,} are stored")
         return PassEnd(
             error=then.error,
             due_at=latest([due, then.not_before, pause.paused_until]) or due,
             failures_in_a_row=failures,
             full=course.full and step.course is None,
             swept=(course.sweep or course.full) and step.course is None,
-            warning="; ".join(warnings) or None,
+            warnings=tuple(warnings),
+            announced=course.announced,
         )
 
     def _advance(self, table: Table, seat: Seat, step: Step, commit: Commit, committed: Committed, pause: AfterPage) -> None:
@@ -450,7 +448,7 @@ class Engine:
                 seat.done = self._once
                 due = commit.end.due_at if commit.end is not None else now
                 schedule.finish(name, NEVER if self._once else due, now, bulk=bulk)
-                warning = commit.end.warning if commit.end is not None else None
+                warning = commit.end.warning(live=committed.live, known=committed.known) if commit.end is not None else None
                 self._report(seat.source, outcome, committed.totals, now - (seat.began or now), error, warning)
                 seat.began = None
             case Closed(reason=reason):
@@ -475,12 +473,11 @@ class Engine:
             try:
                 with anyio.CancelScope(shield=True):
                     committed = await self._store.commit(commit)
-                if self._down:
-                    self._down = False
-                    self._tell("store.back", "the database answers again")
-                    for other in self._tables.values():
-                        other.wake.set()
+                self._is_back()
                 return committed
+            except OwnershipLost:
+                self._is_back()  # it answers, although not as hoped
+                raise
             except StoreUnavailable as error:
                 attempt += 1
                 if not self._down:
@@ -488,7 +485,16 @@ class Engine:
                     self._tell("store.down", f"the database does not answer; {self._unsaved} pages are kept until it does: {error}")
                 await anyio.sleep(min(5.0, backoff(min(attempt, 4), self._rng)))
                 if not await self._patiently(partial(self._store.claim, commit.source.group)):
+                    self._is_back()
                     raise OwnershipLost(f"group {commit.source.group} was taken over by another engine") from error
+
+    def _is_back(self) -> None:
+        """The database answers; if it had not, everybody goes on."""
+        if self._down:
+            self._down = False
+            self._tell("store.back", "the database answers again")
+            for table in self._tables.values():
+                table.wake.set()
 
     async def _patiently(self, verb: Callable[[], Awaitable[T]], *, tries: int | None = None) -> T:
         """Call a verb of the store until the database answers."""

@@ -124,6 +124,8 @@ class Step:
     compare: bool = False
     watermark: datetime | None = None
     identity: Identity | None = None
+    closing: Course | None = None
+    """Of a step that finishes a pass: the course to the end, for what is said about the pass."""
     bare: bool = False
     """The records are headers only: nothing is known of their content."""
 
@@ -387,7 +389,7 @@ def finish(step: Step) -> Step:
     error = None
     if course.failed:
         error = f"{course.failed} of {course.numbered} windows failed and will be tried again; the last because: {course.error}"
-    return replace(step, course=None, then=Finished(error=error))
+    return replace(step, course=None, closing=course, then=Finished(error=error))
 
 
 def compared(source: Source, step: Step, missing: Sequence[str]) -> Step:

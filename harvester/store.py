@@ -27,14 +27,28 @@ MISSING: Final = 1000  # records that a sweep found and the store lacks: so many
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassEnd:
-    """The end of a pass: ``error`` None is success. ``full`` and ``swept`` say what it may be counted as."""
+    """The end of a pass: ``error`` None is success. ``full`` and ``swept`` say what it may be counted as.
+
+    ``announced`` is the completeListSize of a full pass, for comparison with what is stored after it.
+    """
 
     error: str | None
     due_at: float
     failures_in_a_row: int
     full: bool
     swept: bool
-    warning: str | None
+    warnings: tuple[str, ...] = ()
+    announced: int | None = None
+
+    def warning(self, *, live: int, known: int) -> str | None:
+        """What an operator should know although the pass succeeded: as one text, None when there is nothing."""
+        said = list(self.warnings)
+        # Some repositories count their tombstones, some do not.
+        if self.announced is not None and self.error is None and self.announced not in (live, known):
+            said.append(
+                f"drift: the repository announced {self.announced:,} records, {live:,} are stored, and {known - live:,} deleted ones"
+            )
+        return "; ".join(said) or None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -98,7 +98,7 @@ class Classification:
     """A class number."""
 
     scheme: str
-    """lcc, ddc, udc, nlm, or the code of $2."""
+    """lcc, ddc, udc, nlm, nal, or the code of $2."""
     number: str
     item: str | None = None
 
@@ -240,7 +240,7 @@ def languages(record: BibRecord) -> tuple[str, ...]:
 def publications(record: BibRecord) -> tuple[Publication, ...]:
     """Statements of 260 and 264."""
     found = []
-    for field in record.fields("260", "264"):
+    for field in fields_or_alone(record, "260", "264"):
         found.append(
             Publication(
                 kind=PROVISION.get(field.ind2, "publication") if field.tag == "264" else "publication",
@@ -272,10 +272,10 @@ def subjects(record: BibRecord) -> tuple[Subject, ...]:
 
 
 def classifications(record: BibRecord) -> tuple[Classification, ...]:
-    """Class numbers of 050, 060, 080, 082, 084 and 090."""
-    schemes = {"050": "lcc", "060": "nlm", "080": "udc", "082": "ddc", "090": "lcc"}
+    """Class numbers of 050, 060, 070, 080, 082 and 084; 090 and its like are local."""
+    schemes = {"050": "lcc", "060": "nlm", "070": "nal", "080": "udc", "082": "ddc"}
     found = []
-    for field in record.fields("050", "060", "080", "082", "084", "090"):
+    for field in record.fields("050", "060", "070", "080", "082", "084"):
         scheme = schemes.get(field.tag) or field.first("2") or "other"
         found += [
             Classification(scheme=scheme, number=number.strip(), item=field.first("b")) for number in field.values("a") if number.strip()
@@ -298,7 +298,7 @@ def format_of(record: BibRecord) -> Format:
         media = tuple(filter(None, ["n" if form in " dfr" else "c" if form in "oqs" else "h" if form in "abc" else None]))
     if not carrier:
         carrier = tuple(filter(None, [{"d": "nc", "r": "nc", "o": "cr"}.get(form)]))
-    extents = tuple(filter(None, (trimmed(value) for field in record.fields("300") for value in field.values("a"))))
+    extents = tuple(extent for field in record.fields("300") for extent in _extents(field))
     return Format(record_type=leader[6], level=leader[7], content=content, media=media, carrier=carrier, extent=extents)
 
 
@@ -328,6 +328,17 @@ def _joined(field: DataField, code: str) -> str | None:
 
 def _several(field: DataField, code: str) -> tuple[str, ...]:
     return tuple(filter(None, map(trimmed, field.values(code))))
+
+
+def _extents(field: DataField) -> list[str]:
+    """Each $a with the units of $f and $g that follow it."""
+    parts: list[str] = []
+    for code, value in field.subfields:
+        if code == "a" or (code in "fg" and not parts):
+            parts.append(value)
+        elif code in "fg":
+            parts[-1] += f" {value}"
+    return [text for each in parts if (text := trimmed(each))]
 
 
 def _codes(record: BibRecord, tag: str) -> tuple[str, ...]:

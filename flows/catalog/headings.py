@@ -135,7 +135,7 @@ class Headings(Draft):
             else:
                 kind = (graph.text(node, "bf:variantType") or "").lower()
                 ind2 = "1" if "bf:ParallelTitle" in types else VARIANT_TYPES.get(kind, " ")
-                self._put("246", f"3{ind2}", latin_parts, other=other_parts)
+                self._put("246", f"3{ind2}", [("i", graph.text(node, "bf:note")), *latin_parts], other=other_parts)
         self._uniform_title()
 
     def _uniform_title(self) -> None:
@@ -207,8 +207,14 @@ class Headings(Draft):
             ind2 = "7"
         tail: Parts = [("0", authority), ("2", scheme if ind2 == "7" else None)]
         if any(field.tag[0] == "6" for field in map(key_field, keys) if field) and self._put_key(keys, None, [("0", authority)], node=node):
+            graph.take(node, stop=self.nodes)
             return
         names = [field for field in map(key_field, keys) if field and field.tag != "880"]
+        first = (
+            next((field for each in sorted(graph.all(components[0], "bflc:marcKey")) if (field := key_field(text_of(each)))), None)
+            if components
+            else None
+        )
         heading: list[tuple[str, str | None]]
         if names and not components:
             heading = list(names[0].subfields)
@@ -218,6 +224,12 @@ class Headings(Draft):
             codes = ["a", *(next((code for name, code in SUBDIVISIONS.items() if name in each), "x") for each in kinds[1:])]
             heading = list(zip(codes, parts, strict=True))
             ind1 = {"600": "1" if "," in (parts[0] or "") else "0", "610": "2", "611": "2", "630": "0"}.get(tag, " ")
+            if first is not None and first.tag[0] == "6" and first.tag != "680":
+                tag, ind1 = first.tag, first.ind1
+                exact = [(code, value) for code, value in first.subfields if code not in "02"]
+                heading = exact if any(code in "vxyz" for code, _ in exact) else [*exact, *heading[1:]]
+        for each in components:
+            graph.take(each, stop=self.nodes)
         others = [each for each in graph.texts(node, "rdfs:label") if not latin(each)] if label and latin(label) else []
         self._put(
             tag,

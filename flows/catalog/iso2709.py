@@ -125,9 +125,9 @@ def payloads(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _end(buffer: bytearray, start: int, end: int, complete: bool) -> int | None:
-    """Where the record from ``start`` ends: at the terminator found, unless that one stands inside the data; None when that cannot be told yet.
+    """Where the record from ``start`` ends: at the terminator found, unless that one stands inside the data.
 
-    It stands inside when no record begins after it, and the leader's length leads to another one.
+    It stands inside when no record begins after it, and the leader's length leads to another one. None: more bytes are needed.
     """
     while start < end and buffer[start] in SPACE:
         start += 1

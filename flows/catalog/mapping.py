@@ -226,6 +226,8 @@ class Mapping(Headings):
             parts = [(code, text) for code, column in zip("abc", split, strict=True) for text, _ in column]
             other = [(code, text) for code, column in zip("abc", split, strict=True) for _, text in column if text]
             made.append((kind, parts, other, bool(graph.all(node, "bflc:simplePlace", "bflc:simpleAgent", "bflc:simpleDate"))))
+            self._ceased = self._ceased or any(local(each) == "ceased" for each in graph.all(node, "bf:status"))
+            self._open = self._open or any(text.endswith(("/..", "/")) for text in dates)
         statements = graph.texts(self.instance, "bf:publicationStatement")
         written = any(simple for *_, simple in made)
         for kind, shown, hidden, simple in made:
@@ -235,6 +237,9 @@ class Mapping(Headings):
             self._put("264", " 1", [("b", statements[0])])
         self._put_texts("264", " 4", "c", graph.texts(self.instance, "bf:copyrightDate"))
         self._fixed(years, country)
+
+    _ceased = False  # a serial that has come to its end
+    _open = False  # a date without an end
 
     def _fixed(self, years: list[str], country: str) -> None:
         graph = self.graph
@@ -248,6 +253,10 @@ class Mapping(Headings):
             first = second = "uuuu"
         elif "u" in first and len(years) > 1:
             kind, second = "q", years[1]
+        if self._open and years:
+            kind, second = "c", "9999"
+        elif self._ceased and years:
+            kind = "d"
         languages = [local(each) for work in self.works for each in graph.all(work, "bf:language") if each[0] == "<"]
         parts: dict[str, list[str]] = {}
         for work in self.works:
@@ -290,7 +299,14 @@ class Mapping(Headings):
             self._put("300", "  ", [("a", label), *(("b", each) for each in notes), *(("c", each) for each in sizes)])
         for node in self.nodes:
             self._put_texts("306", "  ", "a", graph.texts(node, "bf:duration"))
-            self._put_texts("310", "  ", "a", graph.texts(node, "bf:frequency"))
+            for frequency in graph.all(node, "bf:frequency"):
+                label = text_of(frequency) if frequency[0] == '"' else graph.label(frequency)
+                former = any(local(each) == "former" for each in graph.all(frequency, "bf:status"))
+                graph.types(frequency)
+                self._put("321" if former else "310", "  ", [("a", label), ("b", graph.text(frequency, "bf:date"))])
+            first, last = graph.text(node, "bf:firstIssue"), graph.text(node, "bf:lastIssue")
+            if first or last:
+                self._put("362", "0 ", [("a", f"{first or ''}-{last or ''}")])
             self._put_texts("384", "  ", "a", graph.texts(node, "bf:musicKey"))
             self._put_texts("507", "  ", "a", graph.texts(node, "bf:scale"))
             for medium in graph.all(node, "bf:musicMedium"):

@@ -442,7 +442,7 @@ class PostgresStore:
                     "due_at": instant(end.due_at),
                     "failures": end.failures_in_a_row,
                     "error": end.error,
-                    "warning": end.warning,
+                    "warning": end.warning(live=int(row[0]), known=int(row[0]) + int(row[1])),
                     "at": instant(commit.at),
                     "full": end.full,
                     "swept": end.swept,

@@ -40,7 +40,7 @@ class Category(StrEnum):
     SUBFIELD = "subfield"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Issue:
     """A type of issue."""
 

@@ -46,6 +46,19 @@ class Scrubbed:
     """How often, by name: a tag, a subfield, or a subfield with the pattern that was found in it."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Plan:
+    """What is to be done with every field of one tag, with the same indicators and the same row of subfield codes."""
+
+    keep: tuple[int, ...]
+    """Places of the subfields that pass."""
+    count: tuple[str, ...]
+    """Names of what does not."""
+
+
+WHOLE: Final = Plan(keep=(), count=())  # the field passes as it is
+
+
 class Scrubber:
     """The scrubber of one policy."""
 
@@ -54,7 +67,7 @@ class Scrubber:
         self._allow = (allow_list or shipped()).extended(policy)
         self._detector = Detector(policy.privacy.patterns)
         self._tokeniser = tokeniser if policy.privacy.tokens == "tokenise" else None
-        self._passes: dict[Row, bool] = {}
+        self._plans: dict[Row, Plan] = {}
         self._said: dict[tuple[str, str], bool] = {}
 
     def __repr__(self) -> str:
@@ -64,16 +77,13 @@ class Scrubber:
         """The record without what is not listed, and without patrons. `look` as in `Checker.check`."""
         look = look or Look(record)
         dropped: dict[str, int] = {}
-        memory = self._passes
         fields = record.data_fields
-        passing = list(map(memory.get, look.rows))
-        if None in passing:
-            passing = [self._passing(row) for row in look.rows]
+        plans = list(map(self._plans.get, look.rows))
+        if None in plans:
+            plans = [self._planned(row) for row in look.rows]
         kept: Sequence[DataField] = fields
-        if not all(passing):
-            reduced = [
-                field if whole else self._reduced(field, row, dropped) for field, whole, row in zip(fields, passing, look.rows, strict=True)
-            ]
+        if any(plan is not WHOLE for plan in plans):
+            reduced = [field if plan is WHOLE else _reduced(field, plan, dropped) for field, plan in zip(fields, plans, strict=True)]
             kept = [field for field in reduced if field is not None]
         if self._detector.suspects(look.text):
             searched = [self._searched(field, dropped) for field in kept]
@@ -105,49 +115,37 @@ class Scrubber:
     def _is_plain(self, said: str) -> bool:
         return (PLAIN.fullmatch(said) is not None or COUNTED.fullmatch(said) is not None) and not self._detector.looks_personal(said)
 
-    def _passing(self, row: Row) -> bool:
-        """Does a field with such a row pass as it is?"""
-        known = self._passes.get(row)
+    def _planned(self, row: Row) -> Plan:
+        """What is to be done with every field that has such a row."""
+        known = self._plans.get(row)
         if known is not None:
             return known
         tag, target = _parted(row)
-        fine = (
-            len(row[1]) == 1
-            and len(row[2]) == 1
-            and self._enters(tag, target, row[1])
-            and bool(row[3])
-            and all(self._listed(tag, target, code) for code in row[3])
-        )
-        if len(self._passes) >= LARGEST_MEMORY:
-            self._passes.clear()
-        self._passes[row] = fine
-        return fine
+        _, ind1, ind2, codes = row
+        if not self._enters(tag, target, ind1):
+            plan = Plan(keep=(), count=(_named(tag),))
+        else:
+            listed = [self._listed(tag, target, code) for code in codes]
+            count = tuple(
+                f"{_named(tag)}${code if CODE.fullmatch(code) else '?'}" for code, passes in zip(codes, listed, strict=True) if not passes
+            )
+            keep = tuple(at for at, passes in enumerate(listed) if passes)
+            plan = WHOLE if codes and not count and len(ind1) == len(ind2) == 1 else Plan(keep=keep, count=count)
+        if len(self._plans) >= LARGEST_MEMORY:
+            self._plans.clear()
+        self._plans[row] = plan
+        return plan
 
     def _enters(self, tag: str, target: str, ind1: str) -> bool:
         """May anything of the field pass? An 880 passes as what it stands for, and not at all when that is nothing."""
         meant = target if tag == ALTERNATE else tag
-        return self._allow.passes(tag) and self._allow.passes(meant) and not is_private(meant, ind1)
+        return self._allow.passes(tag) and self._allow.passes(meant) and not is_private(meant, ind1[:1])
 
     def _listed(self, tag: str, target: str, code: str) -> bool:
         """Does a subfield pass? One of an 880 passes when it would pass in the field that the 880 stands for."""
         if len(code) != 1 or not self._allow.passes(tag, code):
             return False
         return tag != ALTERNATE or code == "6" or self._allow.passes(target, code)
-
-    def _reduced(self, field: DataField, row: Row, dropped: dict[str, int]) -> DataField | None:
-        """The field with what is listed only; None when nothing is left of it."""
-        tag, target = _parted(row)
-        ind1, ind2 = (value if len(value) == 1 else " " for value in (field.ind1, field.ind2))
-        if not self._enters(tag, target, field.ind1[:1]):
-            _count(dropped, _named(tag))
-            return None
-        kept = []
-        for subfield in field.subfields:
-            if self._listed(tag, target, subfield.code):
-                kept.append(subfield)
-            else:
-                _count(dropped, f"{_named(tag)}${subfield.code if CODE.fullmatch(subfield.code) else '?'}")
-        return DataField(tag=tag, ind1=ind1, ind2=ind2, subfields=tuple(kept)) if kept else None
 
     def _searched(self, field: DataField, dropped: dict[str, int]) -> DataField | None:
         """The field without patrons: the same object when there is none in it, None when nothing is left of it."""
@@ -182,6 +180,16 @@ class Scrubber:
             else:
                 kept.append(each)
         return record.control_fields if len(kept) == len(record.control_fields) else tuple(kept)
+
+
+def _reduced(field: DataField, plan: Plan, dropped: dict[str, int]) -> DataField | None:
+    """What a plan leaves of a field; None when that is nothing."""
+    for name in plan.count:
+        _count(dropped, name)
+    if not plan.keep:
+        return None
+    ind1, ind2 = (value if len(value) == 1 else " " for value in (field.ind1, field.ind2))
+    return DataField(tag=field.tag, ind1=ind1, ind2=ind2, subfields=tuple([field.subfields[at] for at in plan.keep]))
 
 
 def _parted(row: Row) -> tuple[str, str]:

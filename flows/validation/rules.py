@@ -119,6 +119,7 @@ class Checker:
         self._detector = Detector(policy.privacy.patterns)
         self._show_values = show_values
         self._verdicts: dict[FormatName, dict[Row, Verdict | Literal[False]]] = {name: {} for name in REQUIRED}
+        self._findings: dict[tuple[FormatName, str, Note], Finding] = {}
         self._demanding = bool(policy.require or policy.forbid or policy.values or policy.patterns)
 
     def __repr__(self) -> str:
@@ -166,6 +167,7 @@ class Checker:
     def _control_fields(self, record: BibRecord, format_name: FormatName, typed: bool, collected: _Collector) -> None:
         table = formats()[format_name].fields
         seen: dict[str, int] = {}
+        plain = is_plain(" ".join([value for _, value in record.control_fields]))
         for tag, value in record.control_fields:
             number = seen[tag] = seen.get(tag, 0) + 1
             fact = table.get(tag)
@@ -196,11 +198,11 @@ class Checker:
                 notes = notes_006(value)
             for note in notes:
                 collected.at(tag, number, note)
-            if not is_plain(value):
+            if not plain:
                 for note in character_notes(value, ""):
                     collected.at(tag, number, note)
         for tag in REQUIRED[format_name]:
-            if tag < "010" and not record.control(tag) and not (record.derived and tag in FIXED):
+            if tag < "010" and (tag not in seen or not record.control(tag)) and not (record.derived and tag in FIXED):
                 collected.once(tag, Note(MISSING_CONTROL, "", f"The field ({table[tag].label}) is required."))
 
     def _data_fields(self, record: BibRecord, format_name: FormatName, look: Look, collected: _Collector) -> None:
@@ -213,7 +215,7 @@ class Checker:
             if not verdict:
                 continue
             for note in verdict.notes:
-                collected.of(at, note)
+                collected.known(at, note)
             field = fields[at]
             for place, check in verdict.checks:
                 code, value = field.subfields[place]
@@ -245,7 +247,7 @@ class Checker:
         kept = tuple(
             note
             for note in verdict.notes
-            if not (note.issue is UNDEFINED_FIELD and allowed(tag))
+            if not (note.issue in (UNDEFINED_FIELD, INVALID_TAG) and allowed(tag))
             and not (note.issue is UNDEFINED_SUBFIELD and allowed(tag, note.suffix[1:]))
         )
         if len(verdicts) >= LARGEST_MEMORY:
@@ -263,9 +265,11 @@ class Checker:
         for tag, count in counts.items():
             if tag[:1] == "1" and len(tag) == 3:
                 mains += count
-            if count > 1 and tag in table and not table[tag].repeatable:
-                second = look.tags.index(tag, look.tags.index(tag) + 1)
-                collected.of(second, Note(REPEATED_FIELD, "", f"The field ({table[tag].label}) must not be repeated."))
+            if count > 1:
+                fact = table.get(tag)
+                if fact is not None and not fact.repeatable:
+                    second = look.tags.index(tag, look.tags.index(tag) + 1)
+                    collected.of(second, Note(REPEATED_FIELD, "", f"The field ({fact.label}) must not be repeated."))
         if counts.get(ALTERNATE, 0) > 1:  # each of them counts as the field it stands for
             seen: set[str] = set()
             for at, (marked, *_) in enumerate(look.rows):
@@ -349,6 +353,24 @@ class _Collector:
             if number > 1:
                 note = note._replace(suffix=f"{note.suffix}[{number}]")
         self._add(tag, path, note)
+
+    def known(self, at: int, note: Note) -> None:
+        """As `of`, for notes of verdicts: they come again and again, and so do their findings."""
+        tags = self._look.tags
+        tag = tags[at]
+        path = f"{tag}[{tags[: at + 1].count(tag)}]" if self.counts[tag] > 1 else tag
+        memory = self._checker._findings
+        key = (self._format, path, note)
+        finding = memory.get(key)
+        if finding is None:
+            before = len(self.findings)
+            self._add(tag, path, note)
+            if len(memory) >= LARGEST_MEMORY:
+                memory.clear()
+            if len(self.findings) > before:
+                memory[key] = self.findings[-1]
+        elif len(self.findings) < MOST_FINDINGS:
+            self.findings.append(finding)
 
     def problem(self, problem: Problem) -> None:
         """What a reader noticed. Its own message may repeat what it read, so that it is not used."""

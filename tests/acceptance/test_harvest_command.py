@@ -19,8 +19,8 @@ from tests.driving import stored, told
 from tests.fakes.oai import Consortium, Fault, Repository
 
 ROOT = Path(__file__).resolve().parents[2]
-PASS_KEYS = "event source group outcome records new changed unchanged deleted failures pages seconds error".split()
-SUMMARY_KEYS = "event sources complete failed held records new changed unchanged deleted failures pages seconds groups".split()
+PASS_KEYS = ["event", "source", "group", "outcome", "records", "new", "changed", "unchanged", "deleted", "failures", "pages", "seconds", "error"]
+SUMMARY_KEYS = ["event", "sources", "complete", "failed", "held", "records", "new", "changed", "unchanged", "deleted", "failures", "pages", "seconds", "groups"]
 
 HOSTED = [Repository(name=f"h{n}", group="hosted", records=60 + n, deleted_share=0.1, page_size=20, latency=0.005) for n in range(6)]
 ALONE = Repository(name="alone", records=45, page_size=20)

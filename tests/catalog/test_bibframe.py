@@ -68,7 +68,7 @@ CORE: dict[str, Callable[[BibRecord], object]] = {
     "isbn": identifiers("isbn"),
     "issn": identifiers("issn"),
     "lccn": identifiers("lccn"),
-    "language": access.languages,
+    "language": lambda record: set(access.languages(record)),  # RDF has no order
     "date": years,
     "publisher": publishers,
     "place": places,
@@ -173,6 +173,12 @@ FIELDS: list[tuple[str, str, list[str]]] = [
         ["264  2 $aBonn$bVerlag$c1999"],
     ),
     ("bf:extent [ rdfs:label '3 v.' ] ; bf:dimensions '20 cm'", "", ["300    $a3 v.$c20 cm"]),
+    (
+        "bf:frequency [ rdfs:label 'monthly' ] , [ rdfs:label 'weekly' ; bf:status <http://id.loc.gov/vocabulary/mstatus/former> ]",
+        "",
+        ["310    $amonthly"],
+    ),
+    ("bf:firstIssue 'Vol. 1 (1990)' ; bf:lastIssue 'v. 9 (1999)'", "", ["362 0  $aVol. 1 (1990)-v. 9 (1999)"]),
     ("bf:media [ rdfs:label 'video' ]", "", ["337    $avideo$2rdamedia"]),
     ("bf:carrier <http://id.loc.gov/vocabulary/carriers/vd>", "", ["338    $bvd$2rdacarrier"]),
     ("bf:note [ a bf:Note ; rdfs:label 'A note' ]", "", ["500    $aA note"]),
@@ -204,6 +210,12 @@ FIELDS: list[tuple[str, str, list[str]]] = [
         "rdf:type bf:Print",
         "bf:classification [ a bf:Classification ; bf:classificationPortion 'QA 1' ; bf:source [ bf:code 'rvk' ] ]",
         ["084    $aQA 1$2rvk"],
+    ),
+    (
+        "rdf:type bf:Print",
+        "bf:subject [ a madsrdf:ComplexSubject, bf:Topic ; madsrdf:componentList ( [ a bf:Person ; bflc:marcKey '60010$aKant, I.,$d1724-' ; "
+        "rdfs:label 'Kant' ] [ a madsrdf:Topic ; madsrdf:authoritativeLabel 'Criticism' ] ) ]",
+        ["600 14 $aKant, I.,$d1724-$xCriticism"],
     ),
     (
         "rdf:type bf:Print",

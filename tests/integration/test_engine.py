@@ -186,8 +186,6 @@ def test_touched_records_are_not_written_again(database: Database) -> None:
 
 # ------------------------------------------------------- repositories without tombstones
 
-UNTIL_THE_LAST_PAGE_COUNTS = pytest.mark.xfail(strict=True, reason="passes.finish drops the course that the last page led to")
-
 WITHOUT = replace(REPOSITORY, deleted_record="no", deleted_share=0.0)
 
 
@@ -255,7 +253,6 @@ def test_a_bulk_load_of_backdated_records_is_found_by_the_next_full_pass(databas
         assert stored(database, "alpha") == told(consortium.truth("alpha"))
 
 
-@UNTIL_THE_LAST_PAGE_COUNTS
 def test_drift_between_the_announced_and_the_stored_number_is_reported(database: Database) -> None:
     """harvest 11"""
     with Consortium([replace(REPOSITORY, complete_list_size="too-high")]) as consortium:

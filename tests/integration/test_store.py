@@ -112,7 +112,7 @@ class Bench:
         self, *, error: str | None = None, full: bool = False, swept: bool = False, due_at: float = AT + 120, failures: int = 0
     ) -> Committed:
         """The end of the pass; the next one has another name."""
-        end = PassEnd(error=error, due_at=due_at, failures_in_a_row=failures, full=full, swept=swept, warning=None)
+        end = PassEnd(error=error, due_at=due_at, failures_in_a_row=failures, full=full, swept=swept)
         done = self.commit(Step(course=None, then=Finished(error=error)), verb="", end=end)
         self.pass_id += "'"
         return done

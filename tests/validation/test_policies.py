@@ -6,6 +6,7 @@ from pathlib import Path as File
 
 import pytest
 
+from flows.catalog.model import DataField, Subfield
 from flows.validation.findings import Severity
 from flows.validation.paths import Path
 from flows.validation.policies import GateLimits, Policies, Policy
@@ -187,3 +188,10 @@ def test_a_path_reads_back_as_it_was_written(text: str) -> None:
 def test_what_is_no_path_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"allowed|position"):
         Path.read(text)
+
+
+@pytest.mark.parametrize("line", [DataField(tag="AVA", subfields=(Subfield("b", "MAIN"),))])
+def test_a_tag_of_letters_may_be_allowed(policies, line: DataField) -> None:  # type: ignore[no-untyped-def]
+    """catalog 6: Alma and Aleph have fields such as AVA and LKR"""
+    assert {finding.key for finding in Checker().check(record(line))} == {"dataField/invalidFieldTag"}
+    assert Checker(policies('all: {allow: ["AVA"]}').for_source("alpha")).check(record(line)) == ()
