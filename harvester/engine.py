@@ -85,6 +85,7 @@ class Table:
     seats: dict[str, Seat] = field(default_factory=dict)
     owned: bool = False
     crowded_out: bool = False
+    armed: float = NEVER
     given_up: bool = False
     pages: int = 0
     wake: anyio.Event = field(default_factory=anyio.Event)
@@ -213,7 +214,7 @@ class Engine:
                 table.crowded_out = not self._room()
                 may_start = not (self._down or self._stopping or table.crowded_out)
                 moment = table.schedule.next_event(self._clock()) if may_start else NEVER
-                table.wake = anyio.Event()
+                table.armed, table.wake = moment, anyio.Event()
                 with anyio.move_on_after(None if moment == NEVER else max(0.0, moment - self._clock())):
                     await table.wake.wait()
             self._tell("group.lost", f"group {name} was taken over by another engine", group=name)
@@ -272,6 +273,9 @@ class Engine:
             self._in_flight += 1
             self._unsaved += 1
             tasks.start_soon(self._page, table, table.seats[source.name])
+        # A slot that stays free for a reason of time (a rate, blackout hours): the group's task sleeps no longer than that.
+        if table.owned and table.schedule.next_event(self._clock()) < table.armed:
+            table.wake.set()
 
     def _room(self) -> bool:
         """Whether the bounds over all groups let another page start."""

@@ -272,10 +272,10 @@ def subjects(record: BibRecord) -> tuple[Subject, ...]:
 
 
 def classifications(record: BibRecord) -> tuple[Classification, ...]:
-    """Class numbers of 050, 060, 070, 080, 082 and 084; 090 and its like are local."""
-    schemes = {"050": "lcc", "060": "nlm", "070": "nal", "080": "udc", "082": "ddc"}
+    """Class numbers of 050, 055, 060, 070, 080, 082 and 084; 090 and its like are local."""
+    schemes = {"050": "lcc", "055": "lcc", "060": "nlm", "070": "nal", "080": "udc", "082": "ddc"}
     found = []
-    for field in record.fields("050", "060", "070", "080", "082", "084"):
+    for field in record.fields("050", "055", "060", "070", "080", "082", "084"):
         scheme = schemes.get(field.tag) or field.first("2") or "other"
         found += [
             Classification(scheme=scheme, number=number.strip(), item=field.first("b")) for number in field.values("a") if number.strip()

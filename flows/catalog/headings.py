@@ -226,7 +226,7 @@ class Headings(Draft):
             ind1 = {"600": "1" if "," in (parts[0] or "") else "0", "610": "2", "611": "2", "630": "0"}.get(tag, " ")
             if first is not None and first.tag[0] == "6" and first.tag != "680":
                 tag, ind1 = first.tag, first.ind1
-                exact = [(code, value) for code, value in first.subfields if code not in "02"]
+                exact: list[tuple[str, str | None]] = [(code, value) for code, value in first.subfields if code not in "02"]
                 heading = exact if any(code in "vxyz" for code, _ in exact) else [*exact, *heading[1:]]
         for each in components:
             graph.take(each, stop=self.nodes)

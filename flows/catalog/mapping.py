@@ -362,14 +362,17 @@ class Mapping(Headings):
                 graph.all(node, "bf:status")
                 edition = (graph.text(node, "bf:edition") or "").lower()
                 source = min((self._code(each) for each in graph.all(node, "bf:source")), default=None)
+                if tag == "084" and source == "sudocs":
+                    tag = "086"
                 by_library = "0" if "dlc" in assigners or ("dnlm" in assigners and tag == "060") else "4"
                 indicators = {
                     "050": f" {by_library}",
                     "060": f" {by_library}",
                     "082": ("1" if edition == "abridged" else "0") + by_library,
+                    "086": "0 ",
                 }.get(tag, "  ")
                 portions: Parts = [("a", each) for each in graph.texts(node, "bf:classificationPortion")] or [("a", graph.label(node))]
-                scheme = source if tag in ("080", "082", "084", "086") else None
+                scheme = source if tag in ("080", "082", "084") else None
                 self._put(tag, indicators, [*portions, ("b", graph.text(node, "bf:itemPortion")), ("2", scheme)])
 
     # ------------------------------------------------------------------ places

@@ -21,6 +21,7 @@ from flows.catalog.model import LEADER_LENGTH, BibRecord, ControlField, DataFiel
 CHUNK: Final = 1 << 16  # bytes read at a time
 LARGEST: Final = 64 << 20  # characters of one record
 DECLARED: Final = re.compile(rb"""\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
+DECLARATION: Final = re.compile(r"\A\s*<\?xml.*?\?>", re.DOTALL)
 PIECE: Final = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<(/?)((?:[A-Za-z_][\w.-]*:)?)record(?=[\s/>])[^<>]*>", re.DOTALL)
 NAMESPACE: Final = re.compile(r"""\sxmlns(?::[\w.-]+)?=(?:"[^"<]*"|'[^'<]*')""")
 INSIDE: Final = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?(?:leader|controlfield|datafield)[\s>]")
@@ -161,6 +162,7 @@ def _element(payload: bytes, found: list[Problem]) -> etree._Element | None:
         root: etree._Element | None = etree.fromstring(data, etree.XMLParser(**options))  # type: ignore[arg-type]
     except (etree.XMLSyntaxError, ValueError) as error:
         found.append(Problem(kind="syntax", message=f"Not well-formed: {str(error)[:200]}", place=f"line {getattr(error, 'lineno', 1)}"))
+        data = _valid(data, found)  # libxml2 keeps bytes that are not UTF-8 in what it recovers, and lxml then fails on them
         try:
             root = etree.fromstring(data, etree.XMLParser(recover=True, **options))  # type: ignore[arg-type]
         except (etree.XMLSyntaxError, ValueError):
@@ -178,6 +180,21 @@ def _element(payload: bytes, found: list[Problem]) -> etree._Element | None:
     if len(records) > 1:
         found.append(Problem(kind="several-records", message=f"{len(records) - 1} records follow the first and were left out."))
     return records[0]
+
+
+def _valid(data: bytes, found: list[Problem]) -> bytes:
+    """The payload with bytes that are none of its encoding replaced; in UTF-8, and its declaration gone, where any were."""
+    encoding = _encoding(data)
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError as error:
+        found.append(
+            Problem(
+                kind="encoding", message=f"Not {encoding}: {error.reason}; unreadable bytes were replaced.", place=f"byte {error.start}"
+            )
+        )
+        return DECLARATION.sub("", data.decode(encoding, "replace").lstrip("\ufeff")).encode()
+    return data
 
 
 def _local(element: etree._Element) -> str:

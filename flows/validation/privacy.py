@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 from flows.catalog.model import BibRecord, ControlField, DataField, Subfield
 from flows.validation.allowlist import AllowList, is_private, shipped
@@ -78,9 +78,10 @@ class Scrubber:
         look = look or Look(record)
         dropped: dict[str, int] = {}
         fields = record.data_fields
-        plans = list(map(self._plans.get, look.rows))
-        if None in plans:
-            plans = [self._planned(row) for row in look.rows]
+        known = list(map(self._plans.get, look.rows))
+        plans = (
+            [plan or self._planned(row) for plan, row in zip(known, look.rows, strict=True)] if None in known else cast(list[Plan], known)
+        )
         kept: Sequence[DataField] = fields
         if any(plan is not WHOLE for plan in plans):
             reduced = [field if plan is WHOLE else _reduced(field, plan, dropped) for field, plan in zip(fields, plans, strict=True)]

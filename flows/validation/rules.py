@@ -7,6 +7,7 @@ costs some tens of microseconds. It has no state but those memories, which are b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal
@@ -30,7 +31,6 @@ from flows.validation.findings import (
     REPEATED_CONTROL,
     REPEATED_FIELD,
     REQUIRED_1XX,
-    STRAY_DELIMITER,
     UNDEFINED_CONTROL,
     UNDEFINED_FIELD,
     UNDEFINED_SUBFIELD,
@@ -70,9 +70,15 @@ REQUIRED: Final[dict[FormatName, tuple[str, ...]]] = {
     "authority": ("001", "008"),
 }
 FIXED: Final = frozenset({"LDR", "006", "007", "008"})  # what a record read from BIBFRAME has only by inference
+PLACE_IN_RECORD: Final = re.compile(r"(?:LDR|[0-9]{3})\b")
+PLACE: Final = re.compile(
+    r"(?:(?:LDR|[0-9A-Za-z]{3})(?:\[[0-9]{1,5}\])?(?:[$^/][0-9A-Za-z-]{1,5})?(?:\[[0-9]{1,5}\])?)?"
+    r"|fields|directory|(?:directory )?byte [0-9]{1,12}"
+)
 NO_POLICY: Final = Policy()
 
-# What a reader noticed, as an issue; a kind that is not here is a parsing error.
+# What a reader noticed, as an issue; a kind that is not here is a parsing error. A delimiter among them: the reader has
+# put it right. One that it left in the text is found there, and is an error.
 OF_READERS: Final[dict[str, Issue]] = {
     "empty": UNREADABLE,
     "unreadable": UNREADABLE,
@@ -80,7 +86,6 @@ OF_READERS: Final[dict[str, Issue]] = {
     "leader-length": LEADER_LENGTH,
     "record-length": LEADER_LENGTH,
     "base-address": LEADER_LENGTH,
-    "delimiter": STRAY_DELIMITER,
     "encoding": ENCODING_MISMATCH,
     "character": ENCODING_MISMATCH,
     "duplicate-001": REPEATED_CONTROL,
@@ -137,8 +142,6 @@ class Checker:
         named = format_of(leader)
         format_name: FormatName = named or "bibliographic"
         collected = _Collector(self, record, format_name, look)
-        for problem in problems:
-            collected.problem(problem)
         if not record.derived:
             if not leader:
                 collected.once("LDR", Note(MISSING_CONTROL, "", "There is no leader."))
@@ -152,6 +155,8 @@ class Checker:
         if self._demanding:
             for tag, occurrence, note in demand_notes(record, self.policy):
                 collected.at(tag, occurrence, note)
+        for problem in problems:
+            collected.problem(problem)
         return tuple(collected.findings)
 
     def unreadable(self, problems: Sequence[Problem]) -> tuple[Finding, ...]:
@@ -344,6 +349,8 @@ class _Collector:
 
     def of(self, at: int, note: Note, place: int | None = None) -> None:
         """A note on the data field at a place of the record; `place` is that of the subfield in the field."""
+        if len(self.findings) >= MOST_FINDINGS:
+            return
         tags = self._look.tags
         tag = tags[at]
         path = f"{tag}[{tags[: at + 1].count(tag)}]" if self.counts[tag] > 1 else tag
@@ -356,6 +363,8 @@ class _Collector:
 
     def known(self, at: int, note: Note) -> None:
         """As `of`, for notes of verdicts: they come again and again, and so do their findings."""
+        if len(self.findings) >= MOST_FINDINGS:
+            return
         tags = self._look.tags
         tag = tags[at]
         path = f"{tag}[{tags[: at + 1].count(tag)}]" if self.counts[tag] > 1 else tag
@@ -369,19 +378,22 @@ class _Collector:
                 memory.clear()
             if len(self.findings) > before:
                 memory[key] = self.findings[-1]
-        elif len(self.findings) < MOST_FINDINGS:
+        else:
             self.findings.append(finding)
 
     def problem(self, problem: Problem) -> None:
-        """What a reader noticed. Its own message may repeat what it read, so that it is not used."""
+        """What a reader noticed, unless the rules have found it themselves. Its message may repeat what it read, and is not used."""
         issue = OF_READERS.get(problem.kind, PARSING_ERROR)
-        said = OF_READERS_SAID.get(problem.kind, "The record could be read only by repairing it.")
-        place = problem.place.replace("leader", "LDR", 1) if problem.place.isascii() and len(problem.place) <= 40 else ""
         severity = self._checker.policy.severity.get(issue.key, issue.severity)
-        if severity is not None:
-            self.findings.append(
-                Finding(category=issue.category, code=issue.code, severity=severity, path=place, message=said, link=self._link(place[:3]))
-            )
+        place = problem.place.replace("leader", "LDR", 1)
+        if not PLACE.fullmatch(place):
+            place = shape(place)
+        again = any(each.code == issue.code and each.category == issue.category and each.path[:3] == place[:3] for each in self.findings)
+        if severity is None or (again and issue is not PARSING_ERROR):
+            return
+        said = OF_READERS_SAID.get(problem.kind, "The record could be read only by repairing it.")
+        page = self._link(place[:3]) if PLACE_IN_RECORD.match(place) else ""
+        self.findings.append(Finding(category=issue.category, code=issue.code, severity=severity, path=place, message=said, link=page))
 
     def _add(self, tag: str, path: str, note: Note) -> None:
         issue = note.issue

@@ -78,7 +78,8 @@ def prove(consortium: RemoteConsortium, database_url: str, database: Database, f
 
     for name in names():
         assert driving.stored(database, name) == driving.told(consortium.truth(name)), name
-    identifiers = "SELECT count(*), count(DISTINCT (source, identifier)), count(DISTINCT revision), count(*) FILTER (WHERE run = 0) FROM harvest.record"
+    sane = "count(*), count(DISTINCT (source, identifier)), count(DISTINCT revision), count(*) FILTER (WHERE run = 0)"
+    identifiers = f"SELECT {sane} FROM harvest.record"
     ((count, distinct, revisions, orphans),) = driving.rows(database, identifiers)
     assert count == distinct == revisions
     assert orphans == 0

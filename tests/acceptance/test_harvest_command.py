@@ -19,8 +19,9 @@ from tests.driving import stored, told
 from tests.fakes.oai import Consortium, Fault, Repository
 
 ROOT = Path(__file__).resolve().parents[2]
-PASS_KEYS = ["event", "source", "group", "outcome", "records", "new", "changed", "unchanged", "deleted", "failures", "pages", "seconds", "error"]
-SUMMARY_KEYS = ["event", "sources", "complete", "failed", "held", "records", "new", "changed", "unchanged", "deleted", "failures", "pages", "seconds", "groups"]
+COUNTS = ["records", "new", "changed", "unchanged", "deleted", "failures", "pages"]
+PASS_KEYS = ["event", "source", "group", "outcome", *COUNTS, "seconds", "error"]
+SUMMARY_KEYS = ["event", "sources", "complete", "failed", "held", *COUNTS, "seconds", "groups"]
 
 HOSTED = [Repository(name=f"h{n}", group="hosted", records=60 + n, deleted_share=0.1, page_size=20, latency=0.005) for n in range(6)]
 ALONE = Repository(name="alone", records=45, page_size=20)
@@ -152,7 +153,7 @@ def test_a_run_for_a_time_stops_by_itself(command: Command, consortium: Consorti
     status, lines = command.objects("harvest", "--for", "1s", "--json")
     assert status == 0
     assert {each["source"] for each in lines[:-1]} == {"h0", "alone"}
-    status, out, err = command.run("harvest", "--for", "soon")
+    status, _, err = command.run("harvest", "--for", "soon")
     assert status == 2
     assert "--for soon" in err
 

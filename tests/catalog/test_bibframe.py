@@ -213,8 +213,9 @@ FIELDS: list[tuple[str, str, list[str]]] = [
     ),
     (
         "rdf:type bf:Print",
-        "bf:subject [ a madsrdf:ComplexSubject, bf:Topic ; madsrdf:componentList ( [ a bf:Person ; bflc:marcKey '60010$aKant, I.,$d1724-' ; "
-        "rdfs:label 'Kant' ] [ a madsrdf:Topic ; madsrdf:authoritativeLabel 'Criticism' ] ) ]",
+        "bf:subject [ a madsrdf:ComplexSubject, bf:Topic ; madsrdf:componentList ( "
+        "[ a bf:Person ; bflc:marcKey '60010$aKant, I.,$d1724-' ; rdfs:label 'Kant' ] "
+        "[ a madsrdf:Topic ; madsrdf:authoritativeLabel 'Criticism' ] ) ]",
         ["600 14 $aKant, I.,$d1724-$xCriticism"],
     ),
     (

@@ -492,6 +492,14 @@ def test_the_quick_path_reads_nearly_all_of_the_samples_as_lxml_does() -> None:
     assert all((content, []) == by_tree(payload) for payload, content in quick if content is not None)
 
 
+def test_bytes_that_are_not_utf8_cost_one_character_of_marcxml() -> None:
+    """catalog 2"""
+    payload = write.to_marcxml(SIMPLE).replace(b"<Ars".replace(b"<", b"&lt;"), b"&lt;Ar\xffs")
+    reading = marcxml.read_one(payload, **NAMES)
+    assert record_of(reading).data_fields[0].first("a") == "Tōkaidō & <Ar\ufffds>"
+    assert [problem.kind for problem in reading.problems] == ["syntax", "encoding"]
+
+
 def test_entities_are_neither_fetched_nor_multiplied() -> None:
     """catalog 2"""
     bomb = b'<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY x SYSTEM "file:///etc/hostname">]>'

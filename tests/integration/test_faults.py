@@ -5,7 +5,7 @@ Whatever happened, the pass after the fault has gone makes the store agree with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pytest
@@ -123,8 +123,8 @@ def test_a_fault_is_survived_or_named_and_nothing_is_lost(kind: str, where: str)
 
         consortium.clear()
         if first.outcome is Outcome.BLOCKED:
-            store.memories["alpha"] = driving.replace(store.memories["alpha"], blocked=None, epoch=store.memories["alpha"].epoch + 1)
-        store.memories["alpha"] = driving.replace(store.memories["alpha"], full_due=first.outcome is Outcome.COMPLETE)
+            store.memories["alpha"] = replace(store.memories["alpha"], blocked=None, epoch=store.memories["alpha"].epoch + 1)
+        store.memories["alpha"] = replace(store.memories["alpha"], full_due=first.outcome is Outcome.COMPLETE)
         again = harvest(chosen, store, rate=RATE)
         assert again.outcome() is Outcome.COMPLETE, again.passes
         assert stored(store, "alpha") == truth
@@ -137,7 +137,7 @@ def test_a_fault_is_survived_or_named_and_nothing_is_lost(kind: str, where: str)
 def test_tokens_that_work_once_survive_a_lost_answer(token: str, kind: str, retry: TokenRetry) -> None:
     """harvest 14, 15"""
     store = MemoryStore()
-    repository = driving.replace(REPOSITORY, token=token, complete_list_size=True)
+    repository = replace(REPOSITORY, token=token, complete_list_size=True)
     with Consortium([repository]) as consortium:
         handle = consortium.fault("alpha", Fault(kind=kind, verb="ListRecords", page=3, times=1))
         seen = harvest(configuration(consortium, "alpha", token_retry=retry, **SETTINGS), store, rate=RATE)
@@ -163,7 +163,7 @@ def test_the_server_sees_no_second_request_where_one_is_enough() -> None:
 @pytest.mark.parametrize("records", [160, 2000])
 def test_one_poisoned_record_costs_only_itself(database: Database, records: int) -> None:
     """harvest 18"""
-    repository = driving.replace(REPOSITORY, records=records)
+    repository = replace(REPOSITORY, records=records)
     with Consortium([repository]) as consortium:
         number = consortium.live("alpha")[len(consortium.live("alpha")) // 2]
         bad = consortium.identifier("alpha", number)
@@ -238,7 +238,7 @@ def test_a_fault_leaves_postgresql_as_it_leaves_the_memory(database: Database, k
         with Consortium([REPOSITORY]) as consortium:
             consortium.fault("alpha", Fault(kind=kind, verb="ListRecords", page=3, times=1))
             chosen = configuration(consortium, "alpha", **SETTINGS)
-            chosen = driving.replace(chosen, sources={"alpha": driving.replace(chosen.sources["alpha"], url=consortium.url("alpha"))})
+            chosen = replace(chosen, sources={"alpha": replace(chosen.sources["alpha"], url=consortium.url("alpha"))})
             seen = harvest(chosen, store)
             assert seen.outcome() is Outcome.COMPLETE
             totals = seen.totals()
@@ -252,7 +252,7 @@ def test_a_fault_leaves_postgresql_as_it_leaves_the_memory(database: Database, k
 @pytest.mark.parametrize("kind", ["expired-token", "truncated"])
 def test_a_chain_that_always_breaks_is_cut_into_shorter_ones(database: Database, kind: str) -> None:
     """harvest 14"""
-    with Consortium([driving.replace(REPOSITORY, records=600)]) as consortium:
+    with Consortium([replace(REPOSITORY, records=600)]) as consortium:
         consortium.fault("alpha", Fault(kind=kind, page=6, verb="ListRecords"))
         seen = harvest(configuration(consortium, "alpha", **SETTINGS), database)
         assert seen.outcome() is Outcome.COMPLETE, seen.passes
@@ -262,7 +262,7 @@ def test_a_chain_that_always_breaks_is_cut_into_shorter_ones(database: Database,
 
 def test_tokens_that_die_young_are_no_obstacle(database: Database) -> None:
     """harvest 14"""
-    with Consortium([driving.replace(REPOSITORY, records=600, token_seconds=2.0)]) as consortium:
+    with Consortium([replace(REPOSITORY, records=600, token_seconds=2.0)]) as consortium:
 
         class Slow(driving.Client):
             async def fetch(self, source: Any, request: Any, *, timeout: float) -> Any:  # noqa: ASYNC109
@@ -295,7 +295,7 @@ def test_a_dead_address_is_a_failure_with_the_address_in_it(database: Database) 
     """harvest 15"""
     with Consortium([REPOSITORY]) as consortium:
         dead = configuration(consortium, "alpha", attempts=2)
-        dead = driving.replace(dead, sources={"alpha": driving.replace(dead.sources["alpha"], url=consortium.dead_url())})
+        dead = replace(dead, sources={"alpha": replace(dead.sources["alpha"], url=consortium.dead_url())})
         seen = harvest(dead, database)
         assert seen.outcome() is Outcome.FAILED
         assert "127.0.0.1" in (seen.passes["alpha"].error or "")
@@ -337,7 +337,7 @@ def test_the_breaker_waits_longer_with_every_failure(database: Database) -> None
     with Consortium([REPOSITORY]) as consortium:
         consortium.fault("alpha", Fault(kind="404"))
         chosen = configuration(consortium, "alpha", breaker_failures=2, interval=60.0)
-        chosen = driving.replace(chosen, sources={"alpha": driving.replace(chosen.sources["alpha"], interval=60.0)})
+        chosen = replace(chosen, sources={"alpha": replace(chosen.sources["alpha"], interval=60.0)})
         harvest(chosen, database, once=False, seconds=900.0, rate=200.0)
         asked = [entry.at for entry in consortium.log("alpha")]
         # 60 s, then 2 minutes, 4 minutes, 8 minutes (within a tenth): 4 requests in 15 minutes, where the interval alone allowed 16

@@ -1,5 +1,6 @@
 """The limits as the servers see them: never above, and equal while work is ready."""
 
+# ruff: noqa: ASYNC110  (what is waited for happens in a server, a database or another engine)
 from __future__ import annotations
 
 from dataclasses import replace

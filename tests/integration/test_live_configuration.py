@@ -1,5 +1,6 @@
 """The configuration changes while the engine runs; who is not concerned does not notice."""
 
+# ruff: noqa: ASYNC110  (what is waited for happens in a server, a database or another engine)
 from __future__ import annotations
 
 from collections.abc import Callable

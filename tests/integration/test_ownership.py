@@ -1,7 +1,9 @@
 """A group belongs to one engine at a time, whatever happens to engines and connections."""
 
+# ruff: noqa: ASYNC110  (what is waited for happens in a server, a database or another engine)
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -25,7 +27,7 @@ def test_a_second_engine_says_so_and_works_on_other_groups(database: Database) -
     repositories = [Repository(name="alpha", group="hosted"), Repository(name="beta", group="other")]
     with Consortium(repositories) as consortium:
         hosted = configuration(consortium, "alpha", group="hosted", groups={"hosted": 2, "other": 2})
-        both = driving.replace(hosted, sources={**hosted.sources, **configuration(consortium, "beta", group="other").sources})
+        both = replace(hosted, sources={**hosted.sources, **configuration(consortium, "beta", group="other").sources})
 
         async def first_holds() -> PostgresStore:
             store = PostgresStore(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -84,7 +85,7 @@ def test_a_source_rests_two_minutes_after_more_than_ten_thousand_records() -> No
     transport = Simulated(pages=24)
     simulate(MemoryStore(), transport, "alpha")
     times = transport.times()[1:]  # without Identify
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times)]
     # Ten pages are 10,000 records, not more than that; after the eleventh the source rests, and counts from nothing.
     assert [number + 1 for number, wait in enumerate(waits) if wait > 2] == [11, 22]
     assert [round(wait) for wait in waits if wait > 2] == [121, 121]
@@ -143,7 +144,7 @@ def test_the_pause_for_the_vacuum_ends_as_soon_as_it_has_caught_up() -> None:
     store = MemoryStore()
     simulate(store, transport, "alpha", pause_mode=PauseMode.VACUUM)
     times = transport.times()
-    assert max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) < 5
+    assert max(later - earlier for earlier, later in pairwise(times)) < 5
 
 
 def test_the_pause_for_the_vacuum_lasts_longer_when_it_has_not_up_to_its_bound() -> None:
@@ -154,7 +155,7 @@ def test_the_pause_for_the_vacuum_lasts_longer_when_it_has_not_up_to_its_bound()
         store.vacuum = Pressure(dead=dead, trigger=1000, running=running)
         simulate(store, transport, "alpha", pause_mode=PauseMode.VACUUM)
         times = transport.times()
-        longest = max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+        longest = max(later - earlier for earlier, later in pairwise(times))
         assert REST_CAP * 120 <= longest <= REST_CAP * 120 + 10
 
 

@@ -1,5 +1,6 @@
 """PostgreSQL is stopped and started again in the middle of a harvest; no source fails, nothing is lost."""
 
+# ruff: noqa: ASYNC110  (what is waited for happens in a server, a database or another engine)
 from __future__ import annotations
 
 from collections.abc import Iterator

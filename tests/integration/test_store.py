@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,7 +58,7 @@ class Bench:
     database: Database | None
     source: Source = ALPHA
     pass_id: str = "p1"
-    memory: Memory = Memory()
+    memory: Memory = field(default_factory=Memory)
 
     def recall(self, source: Source | None = None) -> Memory:
         self.source = source or self.source

@@ -145,7 +145,8 @@ def test_claims_at_the_same_moment_share_one_connection(bench: Bench, database: 
             for number in range(20):
                 tasks.start_soon(store.claim, f"group-{number}")
         gc.collect()
-        locks = "SELECT pid, count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY pid"
+        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        locks = f"SELECT pid, count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here} GROUP BY pid"
         assert [count for _, count in driving.rows(database, locks)] == [20]
         for number in range(20):
             await store.release(f"group-{number}")

@@ -146,6 +146,30 @@ def test_a_payload_of_which_nothing_could_be_read_has_an_error() -> None:
         assert any(finding.severity is Severity.ERROR for finding in Checker().unreadable(problems))
 
 
+def test_what_rules_and_reader_both_see_is_said_once() -> None:
+    """catalog 5"""
+    twice = dataclasses.replace(record(), control_fields=(ControlField("001", "1"), *record().control_fields))
+    findings = Checker().check(twice, [Problem(kind="duplicate-001", message="x", place="001[1]")])
+    assert [(finding.key, finding.path) for finding in findings] == [("controlField/nonRepeatableField", "001[2]")]
+    short = record(leader=LEADER[:20])
+    findings = Checker().check(short, [Problem(kind="leader-length", message="x", place="leader")])
+    assert [finding.key for finding in findings] == ["record/leaderLength"]
+
+
+def test_a_delimiter_that_the_reader_put_right_is_no_error() -> None:
+    """catalog 5"""
+    findings = Checker().check(record(), [Problem(kind="delimiter", message="x", place="500")])
+    assert [(finding.key, finding.severity, finding.path) for finding in findings] == [("record/parsingError", Severity.WARNING, "500")]
+
+
+def test_the_place_of_a_problem_is_shown_only_when_it_is_one() -> None:
+    """catalog 13: a reader's place may be what stood where a tag should"""
+    findings = Checker().check(
+        record(), [Problem(kind="tag", message="x", place="Jane Doe"), Problem(kind="directory", message="x", place="byte 12")]
+    )
+    assert [finding.path for finding in findings] == ["Aaaa Aaa", "byte 12"]
+
+
 def test_every_kind_of_problem_of_a_reader_has_its_sentence() -> None:
     """catalog 5"""
     from flows.catalog.model import KINDS
