@@ -25,7 +25,8 @@ BORDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "alembic": (("db.",), ()),
     "httpx": (("harvester.client", "flows.folio", "flows.sync.rest", "flows.catalog.feeds", "flows.patrons.deliver"), ()),
     "pymarc": (("flows.catalog",), ()),
-    "mrrc": (("flows.catalog",), ()),
+    "pyoxigraph": (("flows.catalog",), ()),
+    "asyncssh": (("flows.catalog.feeds", "flows.patrons.deliver"), ()),
     "typer": (("flows.cli", "flows.commands"), ()),
     "rich": (("flows.cli", "flows.commands"), ()),
 }
