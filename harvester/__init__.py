@@ -10,14 +10,16 @@ them:
 ``sources``         the frozen values: ``Source``, ``Group``, ``Configuration`` (with ``blackouts`` and ``secrets``)
 ``schedule``        which source next? the state machine of a group, pure
 ``course``          the values of a pass: windows, and the position in them
+``windows``         how a history is cut into windows, and one halved, pure
 ``passes``          the rules of a pass: what to ask next, what an answer or a failure means, pure
 ``client``          one request over HTTP; where foreign errors become ours
 ``answers``         what an HTTP answer means
 ``oai``             OAI-PMH without I/O: requests, and bytes -> ``Page`` (``slices`` cuts the payloads out,
-                    ``salvage`` reads a damaged page record by record)
+                    ``salvage`` reads a damaged page record by record, ``encoding`` turns it into UTF-8)
 ``politeness``      back-off, Retry-After, circuit breaker, pauses, rates, held deletions: decisions as values
 ``store``           where records go: the ``Store`` protocol, and one in memory
-``engine``          the loop that executes all of these decisions
+``engine``          the loop that executes all of these decisions (``seats`` is its state, ``rounds`` what it sees to
+                    between pages)
 ``events``          what it tells whoever watches
 ``simulation``      the same engine in virtual time
 ``errors``          what can go wrong, as one tree

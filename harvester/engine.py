@@ -20,8 +20,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -38,15 +38,16 @@ from harvester.errors import HarvestError, NoRecordsMatch, OwnershipLost, StoreU
 from harvester.events import GroupView, Notice, Observer, Outcome, PageSaved, PassFinished
 from harvester.oai import Page, Request
 from harvester.passes import LONGEST_WAIT, Closed, Finished, Later, More, Step
-from harvester.politeness import AfterPage, after_page, backoff, breaker, latest, rest
+from harvester.politeness import AfterPage, after_page, backoff, breaker, latest
+from harvester.rounds import Rounds
 from harvester.schedule import NEVER, Schedule, State
+from harvester.seats import Seat, Table
 from harvester.sources import Configuration, PauseMode, Source
 from harvester.store import Commit, Committed, PassEnd, Store, Totals, after
 
 SAVERS: Final = 3  # pages parsed and committed at once: more than two cores could use
 BACKLOG: Final = 16  # pages fetched and not yet saved, over all groups
 GRACE: Final = 30.0  # seconds that pages in flight are given to arrive when the engine stops
-LOOK: Final = 2.0  # seconds between two looks at operator switches, commands and the configuration
 CLAIM_AGAIN: Final = 15.0  # seconds between two tries to own a group that another engine has
 
 log = logging.getLogger(__name__)
@@ -57,38 +58,6 @@ class Read(Protocol):
     """``answers.read``, or what a simulation puts in its place."""
 
     def __call__(self, reply: Reply, request: Request, *, now: float, repair: bool = False) -> Page: ...
-
-
-@dataclass(kw_only=True, slots=True)
-class Seat:
-    """A source while the engine has it.
-
-    With ``once`` it is over when ``done``. ``switched`` is why an operator paused it; that, and ``leaving``, take effect at
-    the page boundary.
-    """
-
-    source: Source
-    memory: Memory
-    began: float | None = None
-    switched: str | None = None
-    done: bool = False
-    held: bool = False
-    leaving: bool = False
-    successor: Source | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class Table:
-    """A group while the engine has it. ``given_up``: another engine has it, and this run does not wait for it."""
-
-    schedule: Schedule
-    seats: dict[str, Seat] = field(default_factory=dict)
-    owned: bool = False
-    crowded_out: bool = False
-    armed: float = NEVER
-    given_up: bool = False
-    pages: int = 0
-    wake: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Engine:
@@ -111,20 +80,21 @@ class Engine:
         read: Read = answers.read,
         in_thread: bool = True,
     ) -> None:
-        self._configuration = configuration
-        self._store = store
+        self.configuration = configuration
+        self.store = store
         self._transport = transport
         self._observe = observe
-        self._watch = watch
-        self._clock = clock
+        self.watch = watch
+        self.clock = clock
         self._rng = rng if rng is not None else Random(configuration.seed)  # noqa: S311  (fairness, not secrecy)
         self._read = read
         self._in_thread = in_thread
-        self._tables: dict[str, Table] = {}
-        self._tasks: TaskGroup | None = None
-        self._once = False
+        self.tables: dict[str, Table] = {}
+        self._rounds = Rounds(self)
+        self.tasks: TaskGroup | None = None
+        self.once = False
         self._stopping = False
-        self._down = False
+        self.down = False
         self._in_flight = 0
         self._unsaved = 0
         self._idle = anyio.Event()
@@ -134,23 +104,23 @@ class Engine:
 
     async def run(self, *, once: bool = False, seconds: float | None = None) -> None:
         """Harvest until told to stop: by ``stop``, after ``seconds``, or, with ``once``, when every source had one pass."""
-        self._once = once
+        self.once = once
         self._savers = anyio.CapacityLimiter(SAVERS)
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                self._seat_groups(self._configuration)
-                tasks.start_soon(self._look_round)
-                self._check_over()
+                self.tasks = tasks
+                self.seat_groups(self.configuration)
+                tasks.start_soon(self._rounds.walk)
+                self.check_over()
                 with anyio.move_on_after(seconds):
                     await self._over.wait()
                 await self._drain()
                 tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(GRACE):
-                for name, table in self._tables.items():
+                for name, table in self.tables.items():
                     if table.owned:
-                        await self._patiently(partial(self._store.release, name), tries=1)
+                        await self.patiently(partial(self.store.release, name), tries=1)
 
     def stop(self) -> None:
         """End the run at the next page boundary of every source."""
@@ -158,7 +128,7 @@ class Engine:
 
     def views(self) -> list[GroupView]:
         """The groups at this moment, by name."""
-        now = self._clock()
+        now = self.clock()
         return [
             GroupView(
                 name=name,
@@ -168,7 +138,7 @@ class Engine:
                 pages=table.pages,
                 states=table.schedule.counts(now),
             )
-            for name, table in sorted(self._tables.items())
+            for name, table in sorted(self.tables.items())
         ]
 
     async def _drain(self) -> None:
@@ -181,43 +151,43 @@ class Engine:
 
     # ---------------------------------------------------------------- groups
 
-    def _seat_groups(self, configuration: Configuration) -> None:
+    def seat_groups(self, configuration: Configuration) -> None:
         used = {source.group for source in configuration.sources.values()}
-        for name in sorted(used - self._tables.keys()):
-            self._tables[name] = Table(schedule=Schedule(configuration.groups[name], rng=self._rng))
-            if self._tasks is not None:
-                self._tasks.start_soon(self._run_group, name)
+        for name in sorted(used - self.tables.keys()):
+            self.tables[name] = Table(schedule=Schedule(configuration.groups[name], rng=self._rng))
+            if self.tasks is not None:
+                self.tasks.start_soon(self._run_group, name)
 
     async def _run_group(self, name: str) -> None:
-        table = self._tables[name]
+        table = self.tables[name]
         told = False
         while not self._stopping:
-            if not await self._patiently(partial(self._store.claim, name)):
+            if not await self.patiently(partial(self.store.claim, name)):
                 if not told:
-                    self._tell(
+                    self.tell(
                         "group.owned-elsewhere",
                         f"group {name} is being harvested by another engine; its sources are left to it",
                         group=name,
                     )
                     told = True
-                if self._once:
+                if self.once:
                     self._give_up(table)
                     return
                 await anyio.sleep(CLAIM_AGAIN)
                 continue
             table.owned = True
-            await self._welcome(self._sources_of(name))
-            self._check_over()
+            await self._rounds.welcome(self._sources_of(name))
+            self.check_over()
             while table.owned:
                 self._dispatch(table)
                 # Without room in the common bounds, the end of any page is what to wait for (``_dispatch_all``).
                 table.crowded_out = not self._room()
-                may_start = not (self._down or self._stopping or table.crowded_out)
-                moment = table.schedule.next_event(self._clock()) if may_start else NEVER
+                may_start = not (self.down or self._stopping or table.crowded_out)
+                moment = table.schedule.next_event(self.clock()) if may_start else NEVER
                 table.armed, table.wake = moment, anyio.Event()
-                with anyio.move_on_after(None if moment == NEVER else max(0.0, moment - self._clock())):
+                with anyio.move_on_after(None if moment == NEVER else max(0.0, moment - self.clock())):
                     await table.wake.wait()
-            self._tell("group.lost", f"group {name} was taken over by another engine", group=name)
+            self.tell("group.lost", f"group {name} was taken over by another engine", group=name)
 
     def _give_up(self, table: Table) -> None:
         """With ``once``, the sources of a group that another engine has count as blocked."""
@@ -226,35 +196,35 @@ class Engine:
             seat = table.seats.get(source.name)
             if source.enabled and not (seat is not None and seat.done):
                 self._report(source, Outcome.BLOCKED, Totals(), 0.0, f"group {source.group} is being harvested by another engine")
-        self._check_over()
+        self.check_over()
 
     def _sources_of(self, group: str) -> list[Source]:
-        return [source for source in self._configuration.sources.values() if source.group == group]
+        return [source for source in self.configuration.sources.values() if source.group == group]
 
-    def _seat(self, table: Table, source: Source, memory: Memory, *, switched: str | None = None) -> None:
+    def seat(self, table: Table, source: Source, memory: Memory, *, switched: str | None = None) -> None:
         """Let a source take part, in the state in which it was left; ``switched`` is why an operator paused it."""
-        now = self._clock()
+        now = self.clock()
         schedule = table.schedule
-        seat = table.seats[source.name] = Seat(source=source, memory=memory, switched=switched, done=self._once and not source.enabled)
+        seat = table.seats[source.name] = Seat(source=source, memory=memory, switched=switched, done=self.once and not source.enabled)
         bulk = memory.course.bulk if memory.course is not None else memory.watermark is None
         resting = memory.paused_until is not None and memory.paused_until > now
         waiting = memory.waiting_until is not None and memory.waiting_until > now
-        due = 0.0 if self._once or (memory.course is not None and not memory.failures_in_a_row) else memory.due_at
+        due = 0.0 if self.once or (memory.course is not None and not memory.failures_in_a_row) else memory.due_at
         reason = switched or memory.blocked
         schedule.join(source, now, due=now if due == 0.0 else due, bulk=bulk, reason=reason)
         if not source.enabled:
             return
         if reason is not None:
-            self._settle_once(seat, Outcome.BLOCKED, reason)
+            self.settle_once(seat, Outcome.BLOCKED, reason)
         elif resting and memory.paused_until is not None:
             ends = memory.paused_until if source.pause_mode is PauseMode.FIXED else NEVER
             schedule.restore(source.name, now, state=State.PAUSED, until=ends)
         elif waiting and memory.waiting_until is not None:
-            if self._once and memory.waiting_until > now + LONGEST_WAIT:
+            if self.once and memory.waiting_until > now + LONGEST_WAIT:
                 until = datetime.fromtimestamp(memory.waiting_until, UTC)
                 reason = f"the repository asked not to be disturbed before {until:%Y-%m-%d %H:%M} UTC"
                 schedule.restore(source.name, now, state=State.WAITING, until=NEVER, attempt=memory.attempt, reason=reason)
-                self._settle_once(seat, Outcome.FAILED, reason)
+                self.settle_once(seat, Outcome.FAILED, reason)
                 return
             schedule.restore(source.name, now, state=State.WAITING, until=memory.waiting_until, attempt=memory.attempt, reason=memory.error)
 
@@ -262,35 +232,35 @@ class Engine:
 
     def _dispatch(self, table: Table) -> None:
         """Start as many pages as the limits allow. Synchronous, so that a freed slot is taken again at once."""
-        tasks = self._tasks
+        tasks = self.tasks
         while (
             tasks is not None
             and table.owned
-            and not (self._stopping or self._down)
+            and not (self._stopping or self.down)
             and self._room()
-            and (source := table.schedule.pick(self._clock())) is not None
+            and (source := table.schedule.pick(self.clock())) is not None
         ):
             self._in_flight += 1
             self._unsaved += 1
             tasks.start_soon(self._page, table, table.seats[source.name])
         # A slot that stays free for a reason of time (a rate, blackout hours): the group's task sleeps no longer than that.
-        if table.owned and table.schedule.next_event(self._clock()) < table.armed:
+        if table.owned and table.schedule.next_event(self.clock()) < table.armed:
             table.wake.set()
 
     def _room(self) -> bool:
         """Whether the bounds over all groups let another page start."""
-        return self._in_flight < self._configuration.total_limit and self._unsaved - self._in_flight < BACKLOG
+        return self._in_flight < self.configuration.total_limit and self._unsaved - self._in_flight < BACKLOG
 
     def _dispatch_all(self, first: Table) -> None:
         """A common bound has room again: the group that made it goes first, the others follow in random order."""
         self._dispatch(first)
-        if len(self._tables) > 1:
-            others = [table for table in self._tables.values() if table is not first]
+        if len(self.tables) > 1:
+            others = [table for table in self.tables.values() if table is not first]
             self._rng.shuffle(others)
             for table in others:
                 self._dispatch(table)
         if self._room():
-            for table in self._tables.values():
+            for table in self.tables.values():
                 if table.crowded_out:
                     table.crowded_out = False
                     table.wake.set()
@@ -311,16 +281,16 @@ class Engine:
             if not self._unsaved:
                 self._idle.set()
             if seat.leaving and table.seats.get(seat.source.name) is seat:
-                self._replace(table, seat)
+                self._rounds.replace(table, seat)
             self._dispatch_all(table)
-            self._check_over()
+            self.check_over()
 
     async def _fetch_and_save(self, table: Table, seat: Seat) -> None:
         source, name, schedule = seat.source, seat.source.name, table.schedule
         request: Request | None = None
         reply: Reply | None = None
         error: HarvestError | None = None
-        sent = now = self._clock()
+        sent = now = self.clock()
         if seat.began is None:
             seat.began, seat.held = now, False
         course = seat.memory.course or passes.begin(source, seat.memory, now=now, id=uuid.uuid4().hex)
@@ -334,7 +304,7 @@ class Engine:
         except HarvestError as problem:
             error = problem
         finally:
-            schedule.answer(name, self._clock())  # of the group as it was: it may have been lost, and even won back
+            schedule.answer(name, self.clock())  # of the group as it was: it may have been lost, and even won back
             self._in_flight -= 1
         if table.schedule is not schedule:
             return
@@ -343,16 +313,16 @@ class Engine:
             page: Page | None = None
             if reply is not None and request is not None and error is None:
                 try:
-                    page = await self._beside(partial(self._read, reply, request, now=self._clock(), repair=source.repair))
+                    page = await self.beside(partial(self._read, reply, request, now=self.clock(), repair=source.repair))
                 except HarvestError as problem:
                     error = problem
-            now = self._clock()
+            now = self.clock()
             if page is not None:
                 step = passes.accept(source, course, page, now=now, rng=self._rng)
             elif error is not None:
                 step = passes.reject(source, course, error, now=now, rng=self._rng)
                 if not isinstance(error, NoRecordsMatch) or isinstance(step.then, Later):
-                    self._tell("page.failed", f"{request or 'the pass'}: {error}", source=name, group=source.group)
+                    self.tell("page.failed", f"{request or 'the pass'}: {error}", source=name, group=source.group)
             else:  # a former engine saved the last page, but not the end of the pass
                 step = passes.finish(Step(course=course, then=More()))
             await self._save(
@@ -371,7 +341,7 @@ class Engine:
         seconds: float = 0.0,
     ) -> None:
         """Commit a step and let the schedule know; a step that compares is followed by another."""
-        source, memory, now = seat.source, seat.memory, self._clock()
+        source, memory, now = seat.source, seat.memory, self.clock()
         count = 0 if step.bare else len(step.records) + len(step.damaged)
         pause = after_page(memory.since_pause, count, threshold=source.pause_after_records, seconds=source.pause_seconds, now=now)
         then = step.then
@@ -398,7 +368,7 @@ class Engine:
         seat.memory = committed.memory or after(memory, commit, live=committed.live)
         seat.held = seat.held or committed.hold is not None
         if committed.hold is not None:
-            self._tell(
+            self.tell(
                 "delete.held", f"{committed.hold.reason}; windrow deletions show {source.name}", source=source.name, group=source.group
             )
         if step.window is not None and (page is not None or committed.page != Totals()):
@@ -436,11 +406,11 @@ class Engine:
 
     def _advance(self, table: Table, seat: Seat, step: Step, commit: Commit, committed: Committed, pause: AfterPage) -> None:
         """What was committed happens in the schedule."""
-        name, schedule, now = seat.source.name, table.schedule, self._clock()
+        name, schedule, now = seat.source.name, table.schedule, self.clock()
         bulk = step.course.bulk if step.course is not None else False
         match step.then:
             case More() | Later() if seat.switched is not None:
-                self._block(table, seat, seat.switched)
+                self.block(table, seat, seat.switched)
             case More() if pause.paused_until is None:
                 schedule.more(name, now, bulk=bulk)
             case More():
@@ -449,14 +419,14 @@ class Engine:
                 schedule.wait(name, latest([until, pause.paused_until]) or until, now, attempt=attempt, reason=reason)
             case Finished(error=error):
                 outcome = Outcome.FAILED if error is not None else Outcome.HELD if seat.held else Outcome.COMPLETE
-                seat.done = self._once
+                seat.done = self.once
                 due = commit.end.due_at if commit.end is not None else now
-                schedule.finish(name, NEVER if self._once else due, now, bulk=bulk)
+                schedule.finish(name, NEVER if self.once else due, now, bulk=bulk)
                 warning = commit.end.warning(live=committed.live, known=committed.known) if commit.end is not None else None
                 self._report(seat.source, outcome, committed.totals, now - (seat.began or now), error, warning)
                 seat.began = None
             case Closed(reason=reason):
-                seat.done = self._once
+                seat.done = self.once
                 schedule.block(name, reason, now)
                 self._report(seat.source, Outcome.BLOCKED, committed.totals, now - (seat.began or now), reason)
                 seat.began = None
@@ -476,7 +446,7 @@ class Engine:
         while True:
             try:
                 with anyio.CancelScope(shield=True):
-                    committed = await self._store.commit(commit)
+                    committed = await self.store.commit(commit)
                 self._is_back()
                 return committed
             except OwnershipLost:
@@ -484,23 +454,23 @@ class Engine:
                 raise
             except StoreUnavailable as error:
                 attempt += 1
-                if not self._down:
-                    self._down = True
-                    self._tell("store.down", f"the database does not answer; {self._unsaved} pages are kept until it does: {error}")
+                if not self.down:
+                    self.down = True
+                    self.tell("store.down", f"the database does not answer; {self._unsaved} pages are kept until it does: {error}")
                 await anyio.sleep(min(5.0, backoff(min(attempt, 4), self._rng)))
-                if not await self._patiently(partial(self._store.claim, commit.source.group)):
+                if not await self.patiently(partial(self.store.claim, commit.source.group)):
                     self._is_back()
                     raise OwnershipLost(f"group {commit.source.group} was taken over by another engine") from error
 
     def _is_back(self) -> None:
         """The database answers; if it had not, everybody goes on."""
-        if self._down:
-            self._down = False
-            self._tell("store.back", "the database answers again")
-            for table in self._tables.values():
+        if self.down:
+            self.down = False
+            self.tell("store.back", "the database answers again")
+            for table in self.tables.values():
                 table.wake.set()
 
-    async def _patiently(self, verb: Callable[[], Awaitable[T]], *, tries: int | None = None) -> T:
+    async def patiently(self, verb: Callable[[], Awaitable[T]], *, tries: int | None = None) -> T:
         """Call a verb of the store until the database answers."""
         attempt = 0
         while True:
@@ -514,14 +484,14 @@ class Engine:
 
     async def _course_changed(self, table: Table, seat: Seat, error: OwnershipLost) -> None:
         """A command changed the course while a page was on its way, or the group is lost; the page was not saved."""
-        source, now = seat.source, self._clock()
+        source, now = seat.source, self.clock()
         if table.seats.get(source.name) is not seat:
             return
-        if not await self._patiently(partial(self._store.claim, source.group)):
-            self._lose(table)
+        if not await self.patiently(partial(self.store.claim, source.group)):
+            self.lose(table)
             return
-        self._tell("course.changed", f"{error}; it begins again from what is stored", source=source.name, group=source.group)
-        memories = await self._patiently(partial(self._store.recall, [source]))
+        self.tell("course.changed", f"{error}; it begins again from what is stored", source=source.name, group=source.group)
+        memories = await self.patiently(partial(self.store.recall, [source]))
         if table.seats.get(source.name) is not seat:
             return
         seat.memory = memories[source.name]
@@ -530,7 +500,7 @@ class Engine:
             table.schedule.block(source.name, seat.memory.blocked, now)
         table.wake.set()
 
-    def _lose(self, table: Table) -> None:
+    def lose(self, table: Table) -> None:
         """Another engine has the group; pages on their way will not be saved."""
         table.owned = False
         table.schedule = Schedule(table.schedule.group, rng=self._rng)
@@ -539,169 +509,18 @@ class Engine:
 
     def _contain(self, table: Table, seat: Seat, message: str) -> None:
         """A source whose page could not be handled waits for its next turn; the others do not notice."""
-        name, now = seat.source.name, self._clock()
+        name, now = seat.source.name, self.clock()
         if table.seats.get(name) is not seat:
             return
         failures = seat.memory.failures_in_a_row + 1
         seat.memory = replace(seat.memory, failures_in_a_row=failures)
         due = breaker(failures, seat.source.breaker_failures, seat.source.interval, now, self._rng)
-        seat.done = self._once
+        seat.done = self.once
         if table.schedule[name].state is State.SAVING:
-            table.schedule.finish(name, NEVER if self._once else due, now)
+            table.schedule.finish(name, NEVER if self.once else due, now)
         self._report(seat.source, Outcome.FAILED, Totals(), now - (seat.began or now), message)
         seat.began = None
         table.wake.set()
-
-    # ------------------------------------------------------- while it runs
-
-    async def _look_round(self) -> None:
-        """Every two seconds: operator switches, commands, the vacuum, a new configuration."""
-        while True:
-            if not self._down:
-                try:
-                    await self._obey_switches(await self._store.switches())
-                    await self._obey_commands(await self._store.epochs())
-                    await self._keep_groups()
-                    await self._relieve()
-                except StoreUnavailable as error:
-                    log.info("the database does not answer: %s", error)
-            configuration = await self._beside(self._watch)
-            if configuration is not None:
-                await self._reconfigure(configuration)
-            await anyio.sleep(LOOK)
-
-    async def _keep_groups(self) -> None:
-        """A group whose lock went with a lost connection is claimed again, or given up when another engine was faster."""
-        for name, table in self._tables.items():
-            if table.owned and not await self._store.claim(name) and table.owned:
-                self._lose(table)
-
-    async def _obey_switches(self, switches: Mapping[str, str]) -> None:
-        """Block what operators paused, at once or (in mid-list) at the page boundary; let go what they resumed."""
-        for name, table in self._tables.items():
-            for seat in list(table.seats.values()):
-                entry = table.schedule[seat.source.name]
-                scopes = ("all", f"group:{name}", f"source:{seat.source.name}")
-                was = seat.switched
-                seat.switched = next((f"paused by an operator ({scope}): {switches[scope]}" for scope in scopes if scope in switches), None)
-                if seat.switched is not None and entry.state in (State.IDLE, State.READY, State.PAUSED, State.WAITING):
-                    self._block(table, seat, seat.switched)
-                elif seat.switched is None and was is not None and entry.state is State.BLOCKED and not seat.done:
-                    table.schedule.leave(seat.source.name)  # its pause, its wait and its due time hold as before
-                    self._seat(table, seat.source, seat.memory)
-                    table.wake.set()
-
-    def _block(self, table: Table, seat: Seat, reason: str) -> None:
-        """No request of this source until somebody resumes it."""
-        table.schedule.block(seat.source.name, reason, self._clock())
-        self._settle_once(seat, Outcome.BLOCKED, reason)
-
-    async def _obey_commands(self, epochs: Mapping[str, int]) -> None:
-        """Commands change the stored course (rewind, reset, resume); a source in flight learns of it at its commit."""
-        quiet = (State.IDLE, State.READY, State.PAUSED, State.WAITING, State.BLOCKED)
-        for table in self._tables.values():
-            for seat in list(table.seats.values()):
-                name = seat.source.name
-                if seat.done or epochs.get(name, seat.memory.epoch) == seat.memory.epoch or table.schedule[name].state not in quiet:
-                    continue
-                memories = await self._store.recall([seat.source])
-                if table.seats.get(name) is seat and table.schedule[name].state in quiet:  # it may have gone on meanwhile
-                    table.schedule.leave(name)
-                    self._seat(table, seat.source, memories[name], switched=seat.switched)
-                    table.wake.set()
-
-    async def _relieve(self) -> None:
-        """End or extend the pauses that wait for autovacuum."""
-        for table in self._tables.values():
-            for seat in list(table.seats.values()):
-                source, entry = seat.source, table.schedule[seat.source.name]
-                if source.pause_mode is not PauseMode.VACUUM or entry.state is not State.PAUSED:
-                    continue
-                pressure = await self._store.pressure(source)
-                now = self._clock()
-                until = rest(pressure, began=entry.began, seconds=source.pause_seconds, now=now)
-                if until is None and entry.state is State.PAUSED:
-                    table.schedule.rest(source.name, now, now)
-                    table.wake.set()
-
-    async def _reconfigure(self, configuration: Configuration) -> None:
-        """Join, drain and replace sources; those that did not change do not notice."""
-        old, self._configuration = self._configuration, configuration
-        gone: list[str] = []
-        for name, source in old.sources.items():
-            new = configuration.sources.get(name)
-            if new is not None and new.fingerprint == source.fingerprint:
-                continue
-            table = self._tables.get(source.group)
-            seat = table.seats.get(name) if table is not None else None
-            if new is None:
-                self._tell("source.removed", f"{name} is no longer configured and leaves", source=name, group=source.group)
-            else:
-                self._tell("source.changed", f"{name} has a new configuration and begins with it at its next page", source=name)
-            if table is None or seat is None:
-                if new is None:
-                    gone.append(name)
-                continue
-            seat.leaving, seat.successor = True, new
-            if table.schedule[name].state not in (State.IN_FLIGHT, State.SAVING):
-                self._replace(table, seat)
-        for name, group in configuration.groups.items():
-            if name in self._tables:
-                self._tables[name].schedule.regroup(group)
-                self._tables[name].wake.set()
-        self._seat_groups(configuration)
-        added = [source for name, source in configuration.sources.items() if name not in old.sources]
-        for source in added:
-            self._tell("source.added", f"{source.name} joins", source=source.name, group=source.group)
-        await self._welcome(added)
-        if gone:
-            await self._forget(gone)
-        self._check_over()
-
-    def _replace(self, table: Table, seat: Seat) -> None:
-        """At a page boundary: a source leaves; its successor joins, or it is forgotten, as soon as the store was told."""
-        name = seat.source.name
-        if table.schedule[name].state is State.SAVING:
-            table.schedule.finish(name, NEVER, self._clock())
-        table.schedule.leave(name)
-        del table.seats[name]
-        if self._tasks is not None and seat.successor is not None:
-            self._tasks.start_soon(self._welcome, [seat.successor])
-        elif self._tasks is not None:
-            self._tasks.start_soon(self._forget, [name])
-
-    async def _forget(self, names: list[str]) -> None:
-        """Note the removal of sources, unless they are configured again."""
-        gone = [name for name in names if name not in self._configuration.sources]
-        if gone:
-            await self._patiently(partial(self._store.forget, gone))
-
-    async def _welcome(self, sources: Iterable[Source]) -> None:
-        """Seat sources, of which none is in flight; what was configured while the store was asked counts."""
-        groups: dict[str, list[Source]] = {}
-        changed: list[Source] = []
-        for source in sources:
-            groups.setdefault(source.group, []).append(source)
-        for name, expected in groups.items():
-            table = self._tables.get(name)
-            if table is None or not table.owned:
-                continue  # the group's own task will seat them when it owns the group
-            switches = await self._patiently(self._store.switches)
-            memories = await self._patiently(partial(self._store.recall, expected))
-            for source in expected:
-                seat, current = table.seats.get(source.name), self._configuration.sources.get(source.name)
-                if current is None or not table.owned:
-                    continue
-                if seat is not None:
-                    seat.successor = current if seat.leaving else seat.successor
-                elif current.fingerprint != source.fingerprint:
-                    changed.append(current)
-                else:
-                    self._seat(table, source, memories[source.name])
-            await self._obey_switches(switches)  # before anything is dispatched: a paused source sends nothing at the start either
-            table.wake.set()
-        if changed:
-            await self._welcome(changed)
 
     # --------------------------------------------------------------- telling
 
@@ -714,21 +533,26 @@ class Engine:
             )
         )
 
-    def _settle_once(self, seat: Seat, outcome: Outcome, reason: str) -> None:
+    def block(self, table: Table, seat: Seat, reason: str) -> None:
+        """No request of this source until somebody resumes it."""
+        table.schedule.block(seat.source.name, reason, self.clock())
+        self.settle_once(seat, Outcome.BLOCKED, reason)
+
+    def settle_once(self, seat: Seat, outcome: Outcome, reason: str) -> None:
         """With ``once``, a source that may not be asked has had its pass."""
-        if self._once and not seat.done:
+        if self.once and not seat.done:
             seat.done = True
             self._report(seat.source, outcome, Totals(), 0.0, reason)
-            self._check_over()
+            self.check_over()
 
-    def _tell(self, action: str, message: str, *, source: str | None = None, group: str | None = None) -> None:
+    def tell(self, action: str, message: str, *, source: str | None = None, group: str | None = None) -> None:
         self._observe(Notice(action=action, message=message, source=source, group=group))
 
-    def _check_over(self) -> None:
+    def check_over(self) -> None:
         """With ``once``, the run is over when every source had its pass."""
-        if not self._once or self._unsaved:
+        if not self.once or self._unsaved:
             return
-        for name, table in self._tables.items():
+        for name, table in self.tables.items():
             if table.given_up:
                 continue
             waited_for = {source.name for source in self._sources_of(name)}
@@ -736,6 +560,6 @@ class Engine:
                 return
         self._over.set()
 
-    async def _beside(self, work: Callable[[], T]) -> T:
+    async def beside(self, work: Callable[[], T]) -> T:
         """Run something beside the loop, or, in virtual time, in it."""
         return await anyio.to_thread.run_sync(work, limiter=None) if self._in_thread else work()

@@ -23,7 +23,7 @@ from xml.parsers import expat
 
 from lxml import etree
 
-from harvester import slices
+from harvester import encoding, slices
 from harvester.errors import BotWall, Malformed, NotOai, ProtocolError, Truncated, Unreadable, protocol_error
 
 LISTS: Final = frozenset({"ListRecords", "ListIdentifiers"})
@@ -31,16 +31,6 @@ HEAD: Final = 4096  # bytes: enough of a document's beginning to tell what it is
 # Each comment ends at its first "-->": a pattern that may try others would take exponential time over many comments.
 END_OF_ENVELOPE: Final = re.compile(rb"</(?:[\w.-]+:)?OAI-PMH\s*>\s*(?:<!--(?:(?!-->).)*-->\s*)*\Z", re.DOTALL)
 ENVELOPE: Final = re.compile(rb"<(?:[\w.-]+:)?OAI-PMH\b")
-DECLARATION: Final = re.compile(rb"""\A<\?xml\s[^>]*?\bencoding\s*=\s*["']([A-Za-z][\w.-]*)["'][^>]*\?>""")
-MARK: Final = b"\xef\xbb\xbf"
-WIDE: Final = (  # how documents begin whose characters are wider than a byte
-    (b"\xff\xfe\0\0", "utf-32"),
-    (b"\0\0\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-    (b"<\0", "utf-16-le"),
-    (b"\0<", "utf-16-be"),
-)
 # What the challenge pages of Cloudflare, Imperva, Akamai, AWS, Anubis and their like have in common.
 BOT_WALL: Final = re.compile(
     rb"just a moment|cf[-_]chl|challenge-platform|attention required|captcha|checking (?:if|your) .{0,40}(?:browser|connection)|"
@@ -183,7 +173,7 @@ def parse(body: bytes, *, verb: str, repair: bool = False) -> Page:
     Raises ``NotOai``, ``Truncated``, ``Unreadable``, ``BotWall``, or a ``ProtocolError`` when the page is an <error>.
     With ``repair``, characters that XML forbids are removed from records that would fail because of them.
     """
-    size, body = len(body), as_utf8(body)
+    size, body = len(body), encoding.as_utf8(body)
     try:
         return replace(read(body, verb), size=size)
     except Malformed as error:
@@ -429,38 +419,6 @@ def fingerprint(records: list[Record], damaged: list[Damage]) -> bytes:
     for damage in damaged:
         digest.update(f"{damage.identifier}\0{damage.snippet}\0".encode())
     return digest.digest()
-
-
-def as_utf8(body: bytes) -> bytes:
-    """The document in UTF-8, without a declaration of another encoding; nearly always the document itself.
-
-    White space in front of the declaration, which PHP sites send, is dropped. What the first bytes show counts more than
-    what the declaration says: .NET declares UTF-16 and sends UTF-8. Raises ``Unreadable`` for unknown encodings.
-    """
-    wide = next((encoding for mark, encoding in WIDE if body.startswith(mark)), None)
-    if wide is not None:
-        return to_utf8(body, wide)
-    start = len(MARK) if body.startswith(MARK) else 0
-    if body[start : start + 1].isspace():
-        body, start = body[start:].lstrip(), 0
-    found = DECLARATION.match(body[start : start + HEAD])
-    if found is None:
-        return body
-    encoding = found[1].decode().upper()
-    if encoding == "UTF-8":
-        return body
-    if start or encoding in {"UTF8", "ASCII", "US-ASCII"} or encoding.startswith(("UTF-16", "UTF16")):
-        return body[start + found.end() :]
-    return to_utf8(body, encoding)
-
-
-def to_utf8(body: bytes, encoding: str) -> bytes:
-    """The document in UTF-8, without the declaration that named another encoding."""
-    try:
-        document = body.decode(encoding)
-        return re.sub(r"\A\ufeff?\s*<\?xml[^>]*\?>", "", document).encode()
-    except (LookupError, UnicodeError) as error:
-        raise Unreadable(f"the page cannot be decoded as {encoding}: {error}") from error
 
 
 def local(element: etree._Element) -> str:

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
 
-from harvester import oai
+from harvester import oai, windows
 from harvester.course import RECENT, Course, Memory, Method, Window, WindowKind
 from harvester.errors import (
     BadArgument,
@@ -52,13 +52,10 @@ from harvester.sources import Deletions, EndOfList, Source, TokenRetry
 
 RESTARTS: Final = 3  # times a list is started again before its window is halved
 EMPTY_PAGES: Final = 100  # in a row, each with a token that goes on
-SPLITS: Final = 64  # halvings in one pass: enough to isolate several bad records, few enough to be polite to a broken server
-DEPTH: Final = 30  # halvings of one window: a second in thirty years
 SMALL: Final = 50  # identifiers: a window of so few is fetched one by one rather than halved further
 PROBES: Final = 2  # tries of a probe or a GetRecord: they follow upon failures of ListRecords
 STRIKES: Final = 10  # GetRecords in a row that fail before the repository is thought to be down
 BLIND_PROBES: Final = 2  # probes of a course that no answer came to; after them windows are halved without one
-FIRST_REPOSITORIES: Final = datetime(2000, 1, 1, tzinfo=UTC)  # some declare the year 1 as their earliest datestamp
 REPAIRS: Final = 5  # times a failed window behind the watermark is tried again before it is shown as a gap
 YEARS: Final = (1900, 9000)  # of a responseDate: beyond these an overlap or a window leads out of what a calendar knows
 LONGEST_WAIT: Final = 15 * 60.0  # seconds: who asks for more ends the pass; the next one comes when they said
@@ -153,47 +150,6 @@ def overdue(every: float | None, last: float | None, now: float) -> bool:
     return every is not None and (last is None or now >= last + every)
 
 
-def windows(source: Source, course: Course) -> tuple[Window, ...]:
-    """The windows of a pass whose Identify has answered: the history or the delta, then repairs, then the sweep."""
-    started = course.started
-    if started is None:
-        raise ValueError("the windows of a pass are known only after Identify")
-    kind = WindowKind.FULL if course.full else WindowKind.DELTA
-    since = source.start
-    if course.since is not None:
-        # A clock that was set back leaves a watermark in the future; nothing would ever be found behind it.
-        since = floor(min(course.since, started) - timedelta(seconds=source.overlap), seconds=course.seconds)
-        since = max(since, source.start) if source.start else since
-    spans = cut(source, course, since, started)
-    found = [Window(number=number, kind=kind, since=low, until=high) for number, (low, high) in enumerate(spans, 1)]
-    for gap in course.gaps:
-        found.append(
-            Window(
-                number=len(found) + 1, kind=WindowKind.REPAIR, since=gap.since, until=gap.until, repairs=gap.run, attempts=gap.attempts + 1
-            )
-        )
-    if course.sweep:
-        found.append(Window(number=len(found) + 1, kind=WindowKind.SWEEP, method=Method.IDENTIFIERS))
-    return tuple(found)
-
-
-def cut(source: Source, course: Course, since: datetime | None, started: datetime) -> list[tuple[datetime | None, datetime | None]]:
-    """The span from ``since`` on, in windows of ``source.windows`` seconds: the first begins as asked, the last is open."""
-    low = since or course.earliest
-    if source.windows is None or low is None:
-        return [(since, None)]
-    # The first window begins where it was asked to; cutting the centuries before there were repositories gains nothing.
-    low = max(floor(low, seconds=course.seconds), FIRST_REPOSITORIES)
-    length = timedelta(seconds=max(source.windows, unit(course).total_seconds()))
-    edges: list[datetime] = []
-    edge = low + length
-    while edge < started and len(edges) < 20_000:  # a bound for a repository that says it began in the year 1
-        edges.append(floor(edge, seconds=course.seconds))
-        edge += length
-    lows: list[datetime | None] = [since, *edges]
-    return list(zip(lows, [*(edge - unit(course) for edge in edges), None], strict=True))
-
-
 # ------------------------------------------------------------------ request
 
 
@@ -250,7 +206,7 @@ def accept(source: Source, course: Course, page: Page, *, now: float, rng: Rando
     if page.token is not None and empty > EMPTY_PAGES:
         return reject(source, course, ListBroken(f"{EMPTY_PAGES} empty pages in a row, each with a token that goes on"), now=now, rng=rng)
 
-    outside = sum(1 for record in page.records if is_outside(source, course, record))
+    outside = sum(1 for record in page.records if windows.is_outside(source, course, record))
     course = replace(course, outside=course.outside + outside, blind=course.blind or any(each.identifier is None for each in page.damaged))
     size = page.complete_list_size if page.complete_list_size is not None else window.size
     went_on = replace(
@@ -274,7 +230,7 @@ def accept(source: Source, course: Course, page: Page, *, now: float, rng: Rando
         records=records,
         damaged=page.damaged,
         outside=outside,
-        note_seen=noted(source, window),
+        note_seen=windows.noted(source, window),
         bare=bare,
     )
     return step if page.token is not None or pending else list_ended(source, step)
@@ -298,7 +254,7 @@ def identified(source: Source, course: Course, page: Page, *, now: float, rng: R
     course = replace(
         course, started=started, seconds=seconds, earliest=oai.parse_moment(identity.earliest), tries=0, warnings=tuple(warnings)
     )
-    plan = windows(source, course)
+    plan = windows.planned(source, course)
     return Step(course=replace(course, windows=plan, numbered=len(plan)), then=More(), identity=identity)
 
 
@@ -322,7 +278,7 @@ def fetched(source: Source, course: Course, records: Sequence[Record], damaged: 
         window=window,
         records=tuple(records),
         damaged=tuple(damaged),
-        note_seen=noted(source, window),
+        note_seen=windows.noted(source, window),
     )
     return step if went_on.pending or went_on.token is not None else list_ended(source, step)
 
@@ -331,7 +287,7 @@ def probed(source: Source, course: Course, page: Page, *, now: float, rng: Rando
     """The repository answers, so it is this window that fails: fetch a small one by GetRecord, halve a large one."""
     window = course.window
     if not (page.token is None and len(page.records) <= SMALL):
-        halves = halved(course, window)
+        halves = windows.halved(course, window)
         if halves is not None:
             return split(course, halves)
     by_identifier = replace(course, windows=(replace(window, method=Method.IDENTIFIERS), *course.windows[1:]))
@@ -345,7 +301,7 @@ def list_ended(source: Source, step: Step) -> Step:
         raise ValueError("a list cannot end without a course")
     window = course.window
     if window.set_index + 1 < len(source.sets):
-        fresh = replace(restarted(window), set_index=window.set_index + 1, restarts=0, size=None)
+        fresh = replace(windows.restarted(window), set_index=window.set_index + 1, restarts=0, size=None)
         if window.method is not Method.RECORDS and window.kind is not WindowKind.SWEEP:
             fresh = replace(fresh, method=Method.RECORDS)
         return replace(step, course=replace(course, windows=(fresh, *course.windows[1:])))
@@ -375,7 +331,7 @@ def window_ended(source: Source, step: Step, end: WindowEnd) -> Step:
     if window.kind is WindowKind.FULL and not window.depth and not source.sets and not source.windows and not source.start:
         course = replace(course, announced=window.size)
     last_of_kind = not any(other.kind is window.kind for other in rest)
-    compare = last_of_kind and noted(source, window) and not course.blind
+    compare = last_of_kind and windows.noted(source, window) and not course.blind
     course = replace(course, windows=rest)
     step = replace(step, course=course, end=end, watermark=watermark, compare=compare)
     return step if rest or compare else finish(step)
@@ -420,9 +376,9 @@ def compared(source: Source, step: Step, missing: Sequence[str]) -> Step:
 def reject(source: Source, course: Course, error: HarvestError, *, now: float, rng: Random) -> Step:
     """What a failure leads to."""
     if isinstance(error, BotWall):
-        return Step(course=fresh_start(course), then=Closed(reason=str(error)))
+        return Step(course=windows.fresh_start(course), then=Closed(reason=str(error)))
     if isinstance(error, Refused) and not (course.started is not None and course.windows and course.window.pending):
-        return failed(fresh_start(course) if course.started is not None else None, error)
+        return failed(windows.fresh_start(course) if course.started is not None else None, error)
     if course.started is None:
         return identify_failed(source, course, error, now=now, rng=rng)
     if course.window.pending:
@@ -462,7 +418,7 @@ def again(source: Source, course: Course, error: HarvestError, *, now: float, rn
     if unread or window.method is not Method.RECORDS:
         # The repository as a whole does not answer; the course is kept, the next pass goes on with it.
         return failed(
-            fresh_start(course) if not unread else replace(course, windows=(replace(window, tries=0), *course.windows[1:])), error
+            windows.fresh_start(course) if not unread else replace(course, windows=(replace(window, tries=0), *course.windows[1:])), error
         )
     if window.token is not None and window.restarts < RESTARTS:
         return start_again(source, course, error, now=now, rng=rng)
@@ -493,10 +449,10 @@ def protocol_failed(source: Source, course: Course, error: ProtocolError, *, now
     dated = window.since is not None or window.until is not None
     if isinstance(error, BadArgument) and dated and course.seconds and not course.coarse and source.granularity is None:
         # Servers that declare seconds and take only days exist; one fall-back, by itself.
-        coarse = replace(course, seconds=False, coarse=True, windows=tuple(by_days(each) for each in course.windows))
+        coarse = replace(course, seconds=False, coarse=True, windows=tuple(windows.by_days(each) for each in course.windows))
         return Step(course=coarse, then=More())
     if window.method is Method.PROBE:
-        halves = halved(course, window)
+        halves = windows.halved(course, window)
         if halves is not None:
             return split(course, halves)
         return window_failed(source, course, error)
@@ -519,7 +475,7 @@ def start_again(source: Source, course: Course, error: HarvestError, *, now: flo
     window = course.window
     if window.restarts >= RESTARTS:
         return go_smaller(source, course, error, now=now, rng=rng)
-    once_more = replace(restarted(window), restarts=window.restarts + 1)
+    once_more = replace(windows.restarted(window), restarts=window.restarts + 1)
     return later(replace(course, windows=(once_more, *course.windows[1:])), error, once_more.restarts, now=now, rng=rng)
 
 
@@ -529,9 +485,9 @@ def go_smaller(source: Source, course: Course, error: HarvestError, *, now: floa
     if window.method is not Method.RECORDS:
         return window_failed(source, course, error)
     if course.blind_probes >= BLIND_PROBES:  # ListIdentifiers does not work here, so it tells nothing about ListRecords
-        halves = halved(course, window)
+        halves = windows.halved(course, window)
         return window_failed(source, course, error) if halves is None else split(course, halves)
-    probe = replace(restarted(window), method=Method.PROBE)
+    probe = replace(windows.restarted(window), method=Method.PROBE)
     return Step(course=replace(course, error=str(error), windows=(probe, *course.windows[1:])), then=More())
 
 
@@ -581,57 +537,10 @@ def later(course: Course, error: HarvestError, attempt: int, *, now: float, rng:
 # ------------------------------------------------------------------ windows
 
 
-def restarted(window: Window) -> Window:
-    """The same window, from the first page of its current set."""
-    return replace(window, token=None, token_dies=None, received=0, empty_pages=0, recent=(), pending=(), tries=0, lost=0)
-
-
-def fresh_start(course: Course) -> Course:
-    """The same course, with its current window from the start and no counted tries."""
-    if not course.windows:
-        return replace(course, tries=0, strikes=0)
-    window = restarted(course.window)
-    if window.kind is not WindowKind.SWEEP:
-        window = replace(window, method=Method.RECORDS, restarts=0)
-    return replace(course, tries=0, strikes=0, windows=(window, *course.windows[1:]))
-
-
-def halved(course: Course, window: Window) -> tuple[Window, Window] | None:
-    """Two windows that cover this one, or None when it is as small as the granularity, or the pass was patient long enough."""
-    low, high = window.since or course.earliest, window.until or course.started
-    if low is None or high is None or course.splits >= SPLITS or window.depth >= DEPTH:
-        return None
-    step = unit(course)
-    middle = floor(low + (high - low) / 2, seconds=course.seconds)
-    if middle <= low:
-        middle = floor(low, seconds=course.seconds) + step
-    if middle <= low or middle > high:
-        return None
-    shared = {"kind": window.kind, "depth": window.depth + 1, "repairs": window.repairs, "attempts": window.attempts}
-    left = Window(number=course.numbered + 1, since=window.since, until=middle - step, **shared)  # type: ignore[arg-type]
-    right = Window(number=course.numbered + 2, since=middle, until=window.until, **shared)  # type: ignore[arg-type]
-    return left, right
-
-
 def split(course: Course, halves: tuple[Window, Window]) -> Step:
     """The current window is replaced by its halves."""
     smaller = replace(course, windows=(*halves, *course.windows[1:]), numbered=course.numbered + 2, splits=course.splits + 1)
     return Step(course=smaller, then=More(), window=course.window, end=WindowEnd(state="replaced", error="halved"))
-
-
-def by_days(window: Window) -> Window:
-    """The window from its start, with its ends widened to whole days."""
-    return replace(restarted(window), since=floor(window.since, seconds=False) if window.since else None)
-
-
-def unit(course: Course) -> timedelta:
-    """The smallest difference between two datestamps."""
-    return timedelta(seconds=1) if course.seconds else timedelta(days=1)
-
-
-def floor(moment: datetime, *, seconds: bool) -> datetime:
-    """The moment, cut to the granularity."""
-    return moment.replace(microsecond=0) if seconds else moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def token_dies(page: Page, now: float) -> float | None:
@@ -642,24 +551,3 @@ def token_dies(page: Page, now: float) -> float | None:
         life = (page.token.expires - page.response_date).total_seconds()
         return now + life if life > 0 else None  # no token is born dead: some servers write their local time with a Z
     return page.token.expires.timestamp()
-
-
-def noted(source: Source, window: Window) -> bool:
-    """Whether what this window shows goes into the side table of what was seen. Who has tombstones needs none."""
-    return window.kind in (WindowKind.FULL, WindowKind.SWEEP) and source.deletions is not Deletions.TOMBSTONES
-
-
-def is_outside(source: Source, course: Course, record: Record) -> bool:
-    """Whether a record was not asked for: servers lose set and from in their tokens."""
-    window = course.window
-    if source.sets and record.sets:
-        asked = source.sets[window.set_index]
-        if not any(spec == asked or spec.startswith(asked + ":") for spec in record.sets):
-            return True
-    moment = oai.parse_moment(record.datestamp)
-    if moment is None:
-        return False
-    if window.since is not None and moment < floor(window.since, seconds=course.seconds):
-        return True
-    # A day is inclusive to its last second. Above an open window nothing is outside.
-    return window.until is not None and floor(moment, seconds=course.seconds) > window.until

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester import oai, passes
+from harvester import oai, passes, windows
 from harvester.course import Course, Gap, Memory, Method, Window, WindowKind
 from harvester.errors import ListBroken
 from harvester.passes import EMPTY_PAGES, Finished, Later, More, Step
@@ -204,9 +204,9 @@ def test_windows_follow_each_other_without_hole_or_double(span: tuple[datetime, 
     since, length, seconds, first = span
     length = max(length, (STARTED - since).total_seconds() / 500)  # few enough windows for a test
     course = Course(id="p", full=first, sweep=False, started=STARTED, seconds=seconds, earliest=since if first else None)
-    cut = passes.cut(source(windows=length), course, None if first else passes.floor(since, seconds=seconds), STARTED)
+    cut = windows.cut(source(windows=length), course, None if first else windows.floor(since, seconds=seconds), STARTED)
     unit = timedelta(seconds=1) if seconds else timedelta(days=1)
-    assert cut[0][0] == (None if first else passes.floor(since, seconds=seconds))
+    assert cut[0][0] == (None if first else windows.floor(since, seconds=seconds))
     assert cut[-1][1] is None
     for (low, high), (following, _) in pairwise(cut):
         assert high is not None
@@ -220,7 +220,7 @@ def test_windows_follow_each_other_without_hole_or_double(span: tuple[datetime, 
 def test_a_history_without_a_known_beginning_is_not_cut() -> None:
     """harvest 11"""
     course = Course(id="p", full=True, sweep=False, started=STARTED)
-    assert passes.cut(source(windows=DAY), course, None, STARTED) == [(None, None)]
+    assert windows.cut(source(windows=DAY), course, None, STARTED) == [(None, None)]
 
 
 def test_the_watermark_follows_each_window_of_a_long_history() -> None:
@@ -415,7 +415,7 @@ def test_a_day_is_inclusive_to_its_last_second(stamp: str, outside: bool) -> Non
     """harvest 11, 18"""
     window = Window(number=1, kind=WindowKind.DELTA, since=at("2026-01-31"), until=at("2026-01-31"))
     course = Course(id="p", full=False, sweep=False, started=STARTED, seconds=False, windows=(window,))
-    assert passes.is_outside(source(), course, oai.Record(identifier="1", datestamp=stamp, deleted=False)) is outside
+    assert windows.is_outside(source(), course, oai.Record(identifier="1", datestamp=stamp, deleted=False)) is outside
 
 
 # ------------------------------------------------- full passes and sweeps
@@ -489,7 +489,7 @@ def test_mistakes_in_the_order_of_calls_are_told() -> None:
     """harvest 11"""
     course = passes.begin(source(), Memory(), now=NOW, id="p")
     with pytest.raises(ValueError, match="after Identify"):
-        passes.windows(source(), course)
+        windows.planned(source(), course)
     for call in (passes.list_ended, lambda of, step: passes.window_ended(of, step, passes.WindowEnd(state="complete"))):
         with pytest.raises(ValueError, match="without a course"):
             call(source(), Step(course=None, then=More()))

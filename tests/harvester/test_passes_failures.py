@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harvester import oai, passes
+from harvester import oai, passes, windows
 from harvester.course import Course, Memory, Method, Window, WindowKind
 from harvester.errors import (
     BadArgument,
@@ -34,8 +34,9 @@ from harvester.errors import (
     TooLarge,
     Truncated,
 )
-from harvester.passes import DEPTH, LONGEST_WAIT, PROBES, RESTARTS, SPLITS, STRIKES, Closed, Finished, Later, More, Step
+from harvester.passes import LONGEST_WAIT, PROBES, RESTARTS, STRIKES, Closed, Finished, Later, More, Step
 from harvester.sources import EndOfList, Source, TokenRetry
+from harvester.windows import DEPTH, SPLITS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 STARTED = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -255,7 +256,7 @@ def test_a_bad_argument_that_days_cannot_help_ends_the_pass(of: Source, current:
 def test_windows_widened_to_days_lose_nothing_at_their_edges() -> None:
     """harvest 11"""
     low, high = SINCE + timedelta(hours=5), SINCE + timedelta(hours=30)
-    window = passes.by_days(Window(number=1, kind=WindowKind.DELTA, since=low, until=high, token="t", received=5))
+    window = windows.by_days(Window(number=1, kind=WindowKind.DELTA, since=low, until=high, token="t", received=5))
     assert (window.since, window.until, window.token, window.received) == (SINCE, high, None, 0)
     assert oai.format_moment(high, seconds=False) == "2026-01-02"
 
@@ -401,8 +402,8 @@ MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2030, 1, 1), timezones=st.
 )
 def test_two_halves_cover_their_window_exactly(low: datetime, span: timedelta, seconds: bool, opened: bool, first: bool) -> None:
     """harvest 14"""
-    low = passes.floor(low, seconds=seconds)
-    high = passes.floor(low + span, seconds=seconds)
+    low = windows.floor(low, seconds=seconds)
+    high = windows.floor(low + span, seconds=seconds)
     unit = timedelta(seconds=1) if seconds else timedelta(days=1)
     current = course(
         token=None,
@@ -412,7 +413,7 @@ def test_two_halves_cover_their_window_exactly(low: datetime, span: timedelta, s
         earliest=low,
         seconds=seconds,
     )
-    halves = passes.halved(current, current.window)
+    halves = windows.halved(current, current.window)
     if halves is None:
         assert high == low
         return
@@ -428,11 +429,11 @@ def test_two_halves_cover_their_window_exactly(low: datetime, span: timedelta, s
 @given(low=MOMENTS, days=st.integers(1, 12000))
 def test_halving_comes_to_an_end(low: datetime, days: int) -> None:
     """harvest 14, 18: as deep as seconds, or as the bound."""
-    low = passes.floor(low, seconds=True)
+    low = windows.floor(low, seconds=True)
     current = course(token=None, since=low, until=low + timedelta(days=days))
-    assume(passes.halved(current, current.window) is not None)
+    assume(windows.halved(current, current.window) is not None)
     for depth in range(100):
-        halves = passes.halved(current, current.window)
+        halves = windows.halved(current, current.window)
         if halves is None:
             assert depth <= DEPTH
             return
@@ -559,7 +560,7 @@ def test_a_sweep_that_fails_concludes_nothing() -> None:
 def test_a_source_that_starts_afresh_keeps_its_windows_and_forgets_its_troubles() -> None:
     """harvest 15"""
     troubled = course(tries=3, lost=2, restarts=2, method=Method.PROBE, recent=("a",), empty_pages=4, strikes=5)
-    fresh = passes.fresh_start(troubled)
+    fresh = windows.fresh_start(troubled)
     assert fresh.window == Window(number=1, kind=WindowKind.DELTA, since=SINCE)
     assert fresh.strikes == 0
-    assert passes.fresh_start(replace(troubled, windows=())).windows == ()
+    assert windows.fresh_start(replace(troubled, windows=())).windows == ()
