@@ -19,7 +19,7 @@ from db.errors import ConnectionLost, DatabaseError, TooOld, Unreachable, transl
 from db.urls import masked, parsed
 
 OLDEST: Final = 140000  # PostgreSQL 14, as server_version_num: the oldest with LZ4 payloads
-HEAD: Final = "0001"  # the newest migration; here too, so that a command that finds it need not load Alembic
+HEAD: Final = "0002"  # the newest migration; here too, so that a command that finds it need not load Alembic
 CONNECT_SECONDS: Final = 10  # for one attempt to reach the server
 POOL_SIZE: Final = 5
 MIGRATION_LOCK: Final = 0x57494E44  # "WIND": advisory lock of whoever migrates

@@ -4,6 +4,8 @@
 schema      tables                                                 the only writer
 ==========  =====================================================  ====================
 harvest     source, run, page, record, failure, deletion, seen     flows.harvest.store
+catalog     bib, finding, quarantine, intake, station_cursor,      flows.validation.store
+            quality_day, purge
 ops         switch, alarm                                          db.switches
 ==========  =====================================================  ====================
 
@@ -24,6 +26,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Float,
     Identity,
@@ -77,6 +80,11 @@ STORAGE_PARAMETERS: Final[dict[str, dict[str, str]]] = {
     "harvest.failure": CHURN,
     "harvest.deletion": CHURN,
     "harvest.seen": CHURN,
+    "catalog.bib": CHURN,
+    "catalog.finding": CHURN,
+    "catalog.quarantine": CHURN,
+    "catalog.intake": HOT_STATE,
+    "catalog.station_cursor": HOT_STATE,
     **{f"harvest.record_{n:02d}": BIG_PARTITION for n in range(RECORD_PARTITIONS)},
 }
 
@@ -262,6 +270,130 @@ seen: Final = Table(
     PrimaryKeyConstraint("source", "identifier"),
     schema="harvest",
     prefixes=["UNLOGGED"],
+)
+
+# ------------------------------------------------------------------ catalog
+
+catalog_revision: Final = Sequence("revision", schema="catalog", metadata=metadata)
+
+bib: Final = Table(
+    "bib",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("identifier", Text, nullable=False, comment="the origin; of further instances in one payload origin#control number"),
+    Column("origin", Text, nullable=False, comment="identifier in harvest.record"),
+    Column("control_number", Text),
+    Column("deleted", Boolean, nullable=False),
+    Column("content", Text, comment="canonical JSON after the scrubber; null when purged"),
+    Column("digest", Text, comment="SHA-256 of what the record says, in hexadecimal digits"),
+    Column("score", Integer, comment="completeness, 0 to 100"),
+    Column("rules", Text, nullable=False, comment="version of rules, readers and policy that let it pass"),
+    Column("harvested", BigInteger, nullable=False, comment="revision in harvest.record"),
+    Column("revision", BigInteger, nullable=False),
+    Column("xid", Xid8, nullable=False),
+    moment("updated_at", nullable=False),
+    PrimaryKeyConstraint("source", "identifier"),
+    Index(None, "source", "origin"),
+    Index(None, "revision"),
+    schema="catalog",
+)
+
+finding: Final = Table(
+    "finding",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("identifier", Text, nullable=False),
+    Column("position", Integer, nullable=False, comment="among the findings of the record, from 0"),
+    Column("origin", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("value", Text, nullable=False, comment="the shape of a value, never the value"),
+    Column("link", Text, nullable=False),
+    PrimaryKeyConstraint("source", "identifier", "position"),
+    Index(None, "source", "origin"),
+    schema="catalog",
+)
+
+quarantine: Final = Table(
+    "quarantine",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("identifier", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("reason", Text, nullable=False, comment="the rules that failed and where, without values"),
+    Column("errors", Integer, nullable=False),
+    Column("digest", Text, comment="of the record after the scrubber; null when it cannot be read"),
+    Column("harvested", BigInteger, nullable=False, comment="revision in harvest.record"),
+    Column("rules", Text, nullable=False),
+    moment("entered_at", nullable=False),
+    moment("released_at", comment="it passes in spite of its errors as long as its digest is this"),
+    Column("released_by", Text),
+    Column("released_because", Text),
+    PrimaryKeyConstraint("source", "identifier"),
+    Index(None, "source", "origin"),
+    schema="catalog",
+)
+
+intake: Final = Table(
+    "intake",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("state", Text, nullable=False, comment="idle | pending | held | approved | feeding"),
+    Column("since", BigInteger, comment="changes after this revision wait; null: none"),
+    Column("upto", BigInteger, comment="and up to this one"),
+    Column("waiting", BigInteger, nullable=False, comment="how many, when they were noticed"),
+    Column("gate", Text, comment="open | warn | hold: the last decision"),
+    Column("reason", Text, comment="of the decision"),
+    Column("figures", JSONB, comment="that it rests on"),
+    Column("rules", Text, comment="version of rules, readers and policy that the source was fed with last"),
+    moment("decided_at"),
+    Column("approved_by", Text),
+    Column("approved_because", Text),
+    schema="catalog",
+)
+
+station_cursor: Final = Table(
+    "station_cursor",
+    metadata,
+    Column("source", Text, nullable=False, comment="empty: what is noticed in harvest.record, over all sources"),
+    Column("shard", Integer, nullable=False),
+    Column("shards", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False, comment="everything up to it is done"),
+    Column("upto", BigInteger, comment="where the shard ends"),
+    Column("horizon", Xid8, comment="transactions that were under way, or still to come, when this was read"),
+    moment("updated_at", nullable=False),
+    PrimaryKeyConstraint("source", "shard"),
+    schema="catalog",
+)
+
+quality_day: Final = Table(
+    "quality_day",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("records", BigInteger, nullable=False, comment="clean ones"),
+    Column("quarantined", BigInteger, nullable=False),
+    Column("warned", BigInteger, nullable=False),
+    Column("score", Float, comment="mean completeness of the clean ones"),
+    Column("findings", JSONB, nullable=False, comment="by category/code: [instances, records]"),
+    PrimaryKeyConstraint("source", "day"),
+    schema="catalog",
+)
+
+purge: Final = Table(
+    "purge",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("identifier", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    moment("at", nullable=False),
+    Column("places", JSONB, nullable=False, comment="rows removed, by table"),
+    schema="catalog",
 )
 
 # ---------------------------------------------------------------------- ops

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flows.commands import coverage, db, deletions, demo, harvest, operate, records, simulate, sources, status
+from flows.commands import coverage, db, deletions, demo, harvest, operate, record, records, simulate, sources, status, validate
 
 app = typer.Typer(
     name="windrow",
@@ -22,6 +22,8 @@ app.command(name="pause")(operate.pause)
 app.command(name="resume")(operate.resume)
 app.command(name="rewind")(operate.rewind)
 app.command(name="reset")(operate.reset)
+app.command(name="validate")(validate.validate)
+app.add_typer(record.app, name="record")
 app.command(name="fetch")(records.fetch)
 app.command(name="records")(records.records)
 app.command(name="failures")(records.failures)

@@ -136,7 +136,7 @@ class Client:
                     body = await inflate(response.aiter_raw(INFLATE), response.headers.get("content-encoding", ""), source.page_bytes_limit)
                     kept = {
                         name: response.headers[name]
-                        for name in ("retry-after", "content-type", "server", "cf-mitigated")
+                        for name in ("retry-after", "content-type", "server", "cf-mitigated", "link")
                         if name in response.headers
                     }
                     return Reply(status=response.status_code, headers=kept, body=body, seconds=time.perf_counter() - began)

@@ -82,6 +82,16 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FileMark:
+    """A file of a folder as it was seen last. ``digest`` is set when all its records are stored; ``mtime`` is in seconds."""
+
+    name: str
+    size: int
+    mtime: float
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Course:
     """An unfinished pass.
 
@@ -90,7 +100,8 @@ class Course:
     (None: a full pass). ``windows`` are what is left, the current one first. ``full`` passes and sweeps may compare
     what they saw with the store unless ``blind``: a window failed, or a record came whose identifier nobody could read.
     ``blind_probes`` counts probes of windows that no answer came to. ``outside`` counts records that were not asked for,
-    ``announced`` is the completeListSize of an undivided full pass.
+    ``announced`` is the completeListSize of an undivided full pass. ``files`` are those of a folder, for sources that are
+    one; such a course is kept when its pass is over, and is then ``closed``.
     """
 
     id: str
@@ -115,6 +126,8 @@ class Course:
     announced: int | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    files: tuple[FileMark, ...] = ()
+    closed: bool = False
 
     @property
     def window(self) -> Window:

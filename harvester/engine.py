@@ -242,7 +242,7 @@ class Engine:
         ):
             self._in_flight += 1
             self._unsaved += 1
-            tasks.start_soon(self._page, table, table.seats[source.name])
+            tasks.start_soon(self._page, table, table.seats[source.name], table.schedule)
         # A slot that stays free for a reason of time (a rate, blackout hours): the group's task sleeps no longer than that.
         if table.owned and table.schedule.next_event(self.clock()) < table.armed:
             table.wake.set()
@@ -265,10 +265,10 @@ class Engine:
                     table.crowded_out = False
                     table.wake.set()
 
-    async def _page(self, table: Table, seat: Seat) -> None:
-        """One page of one source, from request to commit."""
+    async def _page(self, table: Table, seat: Seat, schedule: Schedule) -> None:
+        """One page of one source, from request to commit; ``schedule`` is the one that picked it."""
         try:
-            await self._fetch_and_save(table, seat)
+            await self._fetch_and_save(table, seat, schedule)
         except OwnershipLost as error:
             await self._course_changed(table, seat, error)
         except HarvestError as error:
@@ -285,8 +285,8 @@ class Engine:
             self._dispatch_all(table)
             self.check_over()
 
-    async def _fetch_and_save(self, table: Table, seat: Seat) -> None:
-        source, name, schedule = seat.source, seat.source.name, table.schedule
+    async def _fetch_and_save(self, table: Table, seat: Seat, schedule: Schedule) -> None:
+        source, name = seat.source, seat.source.name
         request: Request | None = None
         reply: Reply | None = None
         error: HarvestError | None = None

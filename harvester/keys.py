@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from harvester.blackouts import DAYS, EVERY_DAY, Blackout
 from harvester.document import Place, Wrong
+from harvester.feedkeys import feeds, locations
 from harvester.forms import (
     NAME_ALLOWED,
     NAME_PATTERN,
@@ -33,7 +34,6 @@ from harvester.forms import (
     shares,
     sizes,
     stated,
-    urls,
     usable,
     whole_numbers,
     words,
@@ -167,7 +167,12 @@ SHORTEST_WINDOW: Final = 60.0  # seconds: shorter ones would be more requests th
 RATE: Final = optional(whole_numbers(1))
 
 SOURCE_KEYS: Final = (
-    Key(name="url", form=urls(), meaning="The OAI-PMH base URL, without credentials and without a verb."),
+    Key(
+        name="url",
+        form=locations(),
+        meaning="The OAI-PMH base URL, without credentials and without a verb; of other kinds file:///folder, sftp://host/folder or the "
+        "endpoint.",
+    ),
     Key(name="group", form=words(NAME_PATTERN, NAME_ALLOWED), meaning="The group whose limits it shares; `default` when it says nothing."),
     Key(
         name="metadata_prefix",
@@ -189,7 +194,12 @@ SOURCE_KEYS: Final = (
     Key(name="password", form=optional(secrets()), meaning="For basic authentication: env:NAME or prefect:NAME."),
     Key(name="bearer_token", form=optional(secrets()), meaning="For bearer authentication: env:NAME or prefect:NAME."),
     Key(name="enabled", form=flags(), meaning="false keeps the source in the file without harvesting it."),
-    Key(name="kind", form=choices(Kind), meaning="What the records are."),
+    Key(
+        name="kind",
+        form=choices(Kind),
+        meaning="What the records are; files, sftp and rest are bibliographic records that do not come by OAI-PMH.",
+    ),
+    Key(name="feed", form=feeds(), meaning="How files or pages are found and read, with kind: files, sftp or rest."),
     Key(name="interval", form=lengths_of_time(), meaning="From one pass to the next."),
     Key(name="overlap", form=lengths_of_time(nought=True), meaning="How far before the watermark a window starts."),
     Key(name="granularity", form=optional(_granularities()), meaning="Overrides the granularity that Identify declares."),

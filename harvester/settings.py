@@ -131,6 +131,9 @@ class Settings(BaseSettings):
         description="The folder of the embedded database and of local state; by default the user's data folder.",
     )
     sources: Place = Field(default=Path("sources.yaml"), description="The file that lists groups and sources.")
+    policies: Place | None = Field(
+        default=None, description="The file of policies (policies.yaml); without it, MARC 21 and the shipped allow-list alone decide."
+    )
     default_group_limit: Positive = Field(
         default=2,
         description="Requests in flight for each group whose limit is stated nowhere else, and for the group default.",

@@ -16,6 +16,8 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from harvester.blackouts import Blackout as Blackout
+from harvester.feeds import Feed as Feed
+from harvester.feeds import Transport as Transport
 from harvester.secrets import SecretRef as SecretRef
 
 DEFAULT_GROUP: Final = "default"
@@ -52,20 +54,23 @@ class PauseMode(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a source's records are."""
+    """What a source's records are, or how they come: files, sftp and rest are bibliographic records by that feed."""
 
     BIBLIOGRAPHIC = "bibliographic"
     AUTHORITY = "authority"
+    FILES = "files"
+    SFTP = "sftp"
+    REST = "rest"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """One list of records of one OAI-PMH repository, and how it is harvested."""
+    """One list of records of one OAI-PMH repository, or of another feed, and how it is harvested."""
 
     name: str
     """Unique; lower-case letters, digits, dot, underscore, hyphen."""
     url: str
-    """The OAI-PMH base URL, without credentials."""
+    """The OAI-PMH base URL, or the folder or endpoint of another feed; without credentials."""
     group: str = DEFAULT_GROUP
     """The group whose limits it shares."""
     metadata_prefix: str = "marc21"
@@ -108,7 +113,9 @@ class Source:
     enabled: bool = True
     """False: known, but not harvested."""
     kind: Kind = Kind.BIBLIOGRAPHIC
-    """What the records are."""
+    """What the records are, or by which feed they come."""
+    feed: Feed | None = None
+    """How files or pages are found and read, when the kind is files, sftp or rest; None: as `Feed` has it by default."""
 
     connect_timeout: float = 10.0
     """Seconds to wait for a connection."""
@@ -141,7 +148,23 @@ class Source:
     @property
     def identity(self) -> str:
         """Digest of what makes it another list of records: url, prefix and sets. Another identity starts from nothing."""
-        return _digest([self.url, self.metadata_prefix, sorted(self.sets)])
+        if self.transport == "oai":
+            return _digest([self.url, self.metadata_prefix, sorted(self.sets)])
+        feed = self.feed or Feed()
+        return _digest([self.url, self.transport, feed.identifier_prefix, feed.identifier])
+
+    @property
+    def transport(self) -> Transport:
+        """By what the records come."""
+        match self.kind:
+            case Kind.FILES:
+                return "files"
+            case Kind.SFTP:
+                return "sftp"
+            case Kind.REST:
+                return "rest"
+            case _:
+                return "oai"
 
     @property
     def fingerprint(self) -> str:
@@ -154,7 +177,8 @@ class Source:
 
     def references(self) -> tuple[SecretRef, ...]:
         """Every secret that it refers to."""
-        candidates = (*self.headers.values(), *self.query.values(), self.username, self.password, self.bearer_token)
+        key = self.feed.private_key if self.feed is not None else None
+        candidates = (*self.headers.values(), *self.query.values(), self.username, self.password, self.bearer_token, key)
         return tuple(each for each in candidates if isinstance(each, SecretRef))
 
 
@@ -199,7 +223,7 @@ def _plain(value: object) -> object:
     match value:
         case SecretRef():
             return str(value)
-        case Blackout():
+        case Blackout() | Feed():
             return value.shown()
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -66,7 +66,7 @@ COLLECTED_LATE = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarn
 
 def marks(kind: str, where: str) -> list[pytest.MarkDecorator]:
     """What pytest has to know of a case."""
-    long = kind in SLOW and where in ("page 2 always", "everything")
+    long = where in ("first page once", "Identify once") or (kind in SLOW and where in ("page 2 always", "everything"))
     return [*([pytest.mark.proof] if long else []), *([COLLECTED_LATE] if kind in ("gzip-bomb", "huge-page") else [])]
 
 

@@ -63,21 +63,23 @@ class Simulated:
         return [moment for asked, moment in self.asked if asked == name]
 
 
-def simulate(
-    store: Store, transport: Simulated, *names: str, limit: int = 1, seconds: float | None = None, at: float = BEGIN, **settings: Any
-) -> Seen:
+def virtually(chosen: Configuration, store: Store, transport: Simulated, *, once: bool = True, seconds: float | None = None) -> Seen:
+    """A run in which no real time passes."""
     seen = Seen()
-    sources = {name: Source(**{"name": name, "url": f"http://{name}.example.org/oai", **settings}) for name in names}
-    chosen = Configuration(sources=sources, groups={"default": Group(name="default", limit=limit)}, seed=1)
 
     async def main() -> None:
-        engine = Engine(
-            chosen, store, transport, observe=seen.take, clock=lambda: at + trio.current_time(), read=transport.read, in_thread=False
-        )
-        await engine.run(once=True, seconds=seconds)
+        clock = lambda: BEGIN + trio.current_time()  # noqa: E731
+        engine = Engine(chosen, store, transport, observe=seen.take, clock=clock, read=transport.read, in_thread=False)
+        await engine.run(once=once, seconds=seconds)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     return seen
+
+
+def simulate(store: Store, transport: Simulated, *names: str, **settings: Any) -> Seen:
+    """One pass of each of these sources, which share one slot."""
+    sources = {name: Source(**{"name": name, "url": f"http://{name}.example.org/oai", **settings}) for name in names}
+    return virtually(Configuration(sources=sources, groups={"default": Group(name="default", limit=1)}, seed=1), store, transport)
 
 
 def test_a_source_rests_two_minutes_after_more_than_ten_thousand_records() -> None:
@@ -162,24 +164,11 @@ def test_the_pause_for_the_vacuum_lasts_longer_when_it_has_not_up_to_its_bound()
 def test_a_source_is_due_again_after_its_interval() -> None:
     """harvest 3"""
     transport = Simulated(pages=2)
-    seen = Seen()
     source = Source(name="alpha", url="http://alpha.example.org/oai", interval=300.0)
     slow = replace(source, name="beta", interval=1000.0)
     chosen = Configuration(sources={"alpha": source, "beta": slow}, groups={"default": Group(name="default", limit=1)}, seed=1)
 
-    async def main() -> None:
-        engine = Engine(
-            chosen,
-            MemoryStore(),
-            transport,
-            observe=seen.take,
-            clock=lambda: BEGIN + trio.current_time(),
-            read=transport.read,
-            in_thread=False,
-        )
-        await engine.run(seconds=3000.0)
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    seen = virtually(chosen, MemoryStore(), transport, once=False, seconds=3000.0)
     counts = {
         name: sum(isinstance(each, driving.PassFinished) and each.source == name for each in seen.happenings) for name in chosen.sources
     }

@@ -286,14 +286,16 @@ def close_alarm(connection: Connection, source: str, decision: str, *, decided: 
 
 def stored(row: Sequence[Any]) -> Stored:
     """A row of ``statements.SOURCES``."""
+    course = load(row[5])
+    between = course is not None and course.closed  # what a folder remembers of its files is no unfinished pass
     return Stored(
         name=row[0],
         group=row[1],
         removed=row[2],
         repository=row[3],
         watermark=row[4],
-        course=load(row[5]),
-        unfinished=row[5] is not None,
+        course=None if between else course,
+        unfinished=row[5] is not None and not between,
         full_due=row[6],
         due_at=row[7],
         since_pause=row[8],
