@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from flows.commands import coverage, db, deletions, demo, harvest, operate, record, records, simulate, sources, status, validate
+from flows.commands import (
+    coverage,
+    db,
+    deletions,
+    demo,
+    harvest,
+    operate,
+    purge,
+    quality,
+    quarantine,
+    record,
+    records,
+    simulate,
+    sources,
+    status,
+    validate,
+)
 
 app = typer.Typer(
     name="windrow",
@@ -23,6 +39,9 @@ app.command(name="resume")(operate.resume)
 app.command(name="rewind")(operate.rewind)
 app.command(name="reset")(operate.reset)
 app.command(name="validate")(validate.validate)
+app.add_typer(quarantine.app, name="quarantine")
+app.command(name="quality")(quality.quality_command)
+app.command(name="purge")(purge.purge)
 app.add_typer(record.app, name="record")
 app.command(name="fetch")(records.fetch)
 app.command(name="records")(records.records)

@@ -83,12 +83,16 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileMark:
-    """A file of a folder as it was seen last. ``digest`` is set when all its records are stored; ``mtime`` is in seconds."""
+    """A file of a folder as it was seen last. ``digest`` is set when all its records are stored; ``mtime`` is in seconds.
+
+    ``part``: it belongs to a full delivery from which nothing was concluded yet.
+    """
 
     name: str
     size: int
     mtime: float
     digest: str | None = None
+    part: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +124,7 @@ class Course:
     blind: bool = False
     failed: int = 0
     strikes: int = 0
+    setbacks: int = 0
     blind_probes: int = 0
     tries: int = 0
     outside: int = 0

@@ -95,7 +95,11 @@ class BotWall(HarvestError):
 
 
 class ListBroken(HarvestError):
-    """The chain of resumption tokens cannot be followed to a trustworthy end."""
+    """The chain of resumption tokens cannot be followed to a trustworthy end. ``loop``: it leads back to where it was."""
+
+    def __init__(self, message: str, *, loop: bool = False) -> None:
+        super().__init__(message)
+        self.loop = loop
 
 
 class StoreUnavailable(HarvestError):

@@ -53,6 +53,7 @@ from harvester.sources import Deletions, EndOfList, Source, TokenRetry
 RESTARTS: Final = 3  # times a list is started again before its window is halved
 EMPTY_PAGES: Final = 100  # in a row, each with a token that goes on
 SMALL: Final = 50  # identifiers: a window of so few is fetched one by one rather than halved further
+SETBACKS: Final = 60  # lists started again or halved in a row, with none that ended: the repository is broken, not a window
 PROBES: Final = 2  # tries of a probe or a GetRecord: they follow upon failures of ListRecords
 STRIKES: Final = 10  # GetRecords in a row that fail before the repository is thought to be down
 BLIND_PROBES: Final = 2  # probes of a course that no answer came to; after them windows are halved without one
@@ -201,7 +202,9 @@ def accept(source: Source, course: Course, page: Page, *, now: float, rng: Rando
     count = len(page.records) + len(page.damaged)
     digest = page.digest.hex()
     if count and digest in window.recent:
-        return reject(source, course, ListBroken(f"the list repeats itself: the same page of {count} records came again"), now=now, rng=rng)
+        return reject(
+            source, course, ListBroken(f"the list repeats itself: the same page of {count} records came again", loop=True), now=now, rng=rng
+        )
     empty = 0 if count else window.empty_pages + 1
     if page.token is not None and empty > EMPTY_PAGES:
         return reject(source, course, ListBroken(f"{EMPTY_PAGES} empty pages in a row, each with a token that goes on"), now=now, rng=rng)
@@ -299,6 +302,8 @@ def list_ended(source: Source, step: Step) -> Step:
     course = step.course
     if course is None:
         raise ValueError("a list cannot end without a course")
+    course = replace(course, setbacks=0)
+    step = replace(step, course=course)
     window = course.window
     if window.set_index + 1 < len(source.sets):
         fresh = replace(windows.restarted(window), set_index=window.set_index + 1, restarts=0, size=None)
@@ -386,7 +391,7 @@ def reject(source: Source, course: Course, error: HarvestError, *, now: float, r
     if isinstance(error, ProtocolError):
         return protocol_failed(source, course, error, now=now, rng=rng)
     if isinstance(error, ListBroken):
-        return start_again(source, course, error, now=now, rng=rng)
+        return list_broken(source, course, error, now=now, rng=rng)
     if isinstance(error, TooLarge):
         return go_smaller(source, course, error, now=now, rng=rng)
     return again(source, course, error, now=now, rng=rng)
@@ -441,9 +446,7 @@ def protocol_failed(source: Source, course: Course, error: ProtocolError, *, now
             + (f" of {window.size:,}" if window.size is not None else " of an unknown number")
             + "; some servers hide failures so. If this one ends its lists so, set end_of_list: no_records_match"
         )
-        if window.restarts < 1:
-            return start_again(source, course, broken, now=now, rng=rng)
-        return window_failed(source, course, broken)
+        return list_broken(source, course, broken, now=now, rng=rng)
     if isinstance(error, BadResumptionToken) or (isinstance(error, BadArgument) and after_token):
         return start_again(source, course, error, now=now, rng=rng)
     dated = window.since is not None or window.until is not None
@@ -475,8 +478,18 @@ def start_again(source: Source, course: Course, error: HarvestError, *, now: flo
     window = course.window
     if window.restarts >= RESTARTS:
         return go_smaller(source, course, error, now=now, rng=rng)
+    if course.setbacks >= SETBACKS:
+        return failed(None, error)
+    course = replace(course, setbacks=course.setbacks + 1)
     once_more = replace(windows.restarted(window), restarts=window.restarts + 1)
     return later(replace(course, windows=(once_more, *course.windows[1:])), error, once_more.restarts, now=now, rng=rng)
+
+
+def list_broken(source: Source, course: Course, error: ListBroken, *, now: float, rng: Random) -> Step:
+    """The list ends where it must not, or not at all. Once more from the start; a loop may then be cut out by halving."""
+    if error.loop or course.window.restarts < 1:
+        return start_again(source, course, error, now=now, rng=rng)
+    return window_failed(source, course, error)
 
 
 def go_smaller(source: Source, course: Course, error: HarvestError, *, now: float, rng: Random) -> Step:
@@ -484,6 +497,9 @@ def go_smaller(source: Source, course: Course, error: HarvestError, *, now: floa
     window = course.window
     if window.method is not Method.RECORDS:
         return window_failed(source, course, error)
+    if course.setbacks >= SETBACKS:
+        return failed(None, error)
+    course = replace(course, setbacks=course.setbacks + 1)
     if course.blind_probes >= BLIND_PROBES:  # ListIdentifiers does not work here, so it tells nothing about ListRecords
         halves = windows.halved(course, window)
         return window_failed(source, course, error) if halves is None else split(course, halves)

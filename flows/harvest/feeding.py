@@ -36,7 +36,7 @@ from flows.catalog.feeds.batches import Batch, batches
 from flows.catalog.feeds.errors import Spoilt
 from flows.catalog.feeds.folder import Folder, LocalFolder, digest, path_of
 from flows.catalog.feeds.identify import damage
-from flows.catalog.feeds.plan import Entry, Plan, plan
+from flows.catalog.feeds.plan import Entry, plan
 from flows.catalog.feeds.sftp import SftpFolder
 from flows.harvest.sharing import Slots
 from harvester.client import Transport
@@ -476,21 +476,26 @@ class Feeding:
             async with self._slot(seat):
                 folder = await stack.enter_async_context(self._folder(source))
                 entries = await folder.entries()
-            todo = plan(entries, course.files, feed, now=self._clock(), whole=source.deletions is Deletions.FULL)
+            todo = plan(entries, course.files, feed, now=self._clock(), whole=course.full, fresh=fresh)
+            course = replace(course, files=todo.marks)
             if course.full and todo.unfinished:
                 said = f"the delivery waits for {', '.join(todo.unfinished[:3])}, which is still being written"
-                self._tell("delivery.unfinished", said, source=source.name, group=source.group)
-            course = replace(course, files=todo.marks)
+                course = replace(course, warnings=(*course.warnings, said))
             if todo.read and fresh:
                 await self._announce(seat, course)
             for entry in todo.read:
                 await self._boundary(seat)
                 course = await self._read_file(seat, course, folder, entry)
-                if feed.move_to is not None:
+                if not any(mark.digest is not None and entry.is_same(mark) for mark in course.files) and not course.full:
+                    break  # what comes after a file that still changes is read after it
+                if not course.full:
                     course = await self._put_away(seat, course, folder, entry)
             for entry in todo.away:
                 course = await self._put_away(seat, course, folder, entry)
-        await self._conclude(seat, course, read=bool(todo.read) or not fresh, complete=not _waits(todo))
+            if course.full and todo.read and not course.failed:
+                for entry in todo.read:
+                    course = await self._put_away(seat, course, folder, entry)
+        await self._conclude(seat, course, read=bool(todo.read) or not fresh, complete=not todo.unfinished)
 
     async def _read_file(self, seat: _Seat, course: Course, folder: Folder, entry: Entry) -> Course:
         """One file, batch by batch; with the last one it is marked as read."""
@@ -528,7 +533,8 @@ class Feeding:
                 batch = following
             if isinstance(batch, Spoilt):
                 warning = f"{batch}; the rest of the delivery was read"
-                course = replace(_marked(course, entry.mark(content)), blind=True, warnings=(*course.warnings, warning))
+                course = _marked(course, entry.mark(content, part=course.full))
+                course = replace(course, blind=True, failed=course.failed + 1, warnings=(*course.warnings, warning))
                 wrong = damage(str(batch), entry.name.encode(), place=entry.name, identifier=f"file:{entry.name}")
                 await self._save(seat, Step(course=course, then=More(), window=course.window, damaged=(wrong,)), verb="read")
         finally:
@@ -540,9 +546,9 @@ class Feeding:
         async with self._slot(seat):
             current = await folder.entry(entry.name)
         if current == entry:
-            return _marked(course, entry.mark(content))
+            return _marked(course, entry.mark(content, part=course.full))
         warning = f"{entry.name} was written to while it was read; it is read again"
-        course = replace(course, blind=True, warnings=(*course.warnings, warning))
+        course = replace(course, blind=True, failed=course.failed + 1, warnings=(*course.warnings, warning))
         kept = replace(course, files=tuple(mark for mark in course.files if mark.name != entry.name))
         return _marked(kept, current.mark()) if current is not None else kept
 
@@ -602,12 +608,15 @@ class Feeding:
             committed = await self._save(seat, Step(course=course, then=More(), window=window, compare=True))
             if committed.lost:
                 warning = "what this pass saw was lost in a crash of the database; nothing was concluded, the next pass looks again"
-                course = replace(course, blind=True, warnings=(*course.warnings, warning), files=())
+                again = tuple(replace(mark, digest=None) if mark.part else mark for mark in course.files)
+                course = replace(course, blind=True, warnings=(*course.warnings, warning), files=again)
         elif compare:
             warning = "not everything could be read, so nothing was concluded from what was not seen"
             course = replace(course, warnings=(*course.warnings, warning))
         closed: Course | None = None
         if source.transport != "rest":
+            if not course.failed and complete:
+                course = replace(course, files=tuple(replace(mark, part=False) for mark in course.files))
             closed = Course(id=course.id, full=course.full, sweep=False, started=course.started, files=course.files, closed=True)
         step = Step(
             course=closed,
@@ -780,11 +789,6 @@ def _marked(course: Course, mark: FileMark) -> Course:
     """The course with another mark of a file."""
     marks = {each.name: each for each in course.files} | {mark.name: mark}
     return replace(course, files=tuple(marks[name] for name in sorted(marks)))
-
-
-def _waits(todo: Plan) -> bool:
-    """Whether a part of the delivery is still to come."""
-    return bool(todo.unfinished)
 
 
 async def _next(found: Iterator[Batch]) -> Batch | Spoilt | None:

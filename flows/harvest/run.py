@@ -1,17 +1,22 @@
-"""One run of the harvest: engine, store and client put together. The command and the Prefect flow both call it."""
+"""One run of the harvest: engine, feeds, store and client put together. The command and the Prefect flow both call it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+import anyio
+
+from flows.harvest.feeding import Feeding, without_feeds
+from flows.harvest.sharing import Claims, Considerate, Slots
 from flows.harvest.store import Database, PostgresStore
 from harvester.client import Client
 from harvester.configuration import load
 from harvester.engine import Engine
-from harvester.events import Observer
+from harvester.events import GroupView, Observer
 from harvester.problems import ConfigurationError
 from harvester.secrets import OUTSIDE_PREFECT, Resolvers
 from harvester.settings import Settings
@@ -82,6 +87,39 @@ class Watch:
         return status.st_mtime_ns, status.st_size
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Both:
+    """The engine, which harvests OAI-PMH, and the feeds beside it, as one thing to watch and to stop."""
+
+    engine: Engine
+    feeding: Feeding
+
+    async def run(self, *, once: bool = False, seconds: float | None = None) -> None:
+        """Run both; see ``Engine.run``. Each ends by itself."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(self.engine.run, once=once, seconds=seconds))
+            await self.feeding.run(once=once, seconds=seconds)
+
+    def stop(self) -> None:
+        """End both at the next page boundary of every source."""
+        self.engine.stop()
+        self.feeding.stop()
+
+    def views(self) -> list[GroupView]:
+        """The groups at this moment, by name; a group that holds both kinds of sources once."""
+        found: dict[str, GroupView] = {}
+        for view in (*self.engine.views(), *self.feeding.views()):
+            other = found.get(view.name)
+            found[view.name] = view if other is None else joined(other, view)
+        return [found[name] for name in sorted(found)]
+
+
+def joined(engine: GroupView, feeds: GroupView) -> GroupView:
+    """One group as the engine and the feeds see it. Both take the slots of the second, so that its numbers count."""
+    states = {state: engine.states.get(state, 0) + feeds.states.get(state, 0) for state in {*engine.states, *feeds.states}}
+    return replace(engine, in_flight=feeds.in_flight, in_flight_max=feeds.in_flight_max, pages=engine.pages + feeds.pages, states=states)
+
+
 @dataclass(kw_only=True, slots=True)
 class Run:
     """A run that can be watched (``engine.views``) and stopped at a page boundary (``stop``, from any thread of the loop)."""
@@ -91,14 +129,31 @@ class Run:
     observe: Observer = IGNORE
     watch: Callable[[], Configuration | None] = lambda: None
     resolvers: Resolvers = field(default_factory=lambda: OUTSIDE_PREFECT)
-    engine: Engine | None = None
+    engine: Both | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     async def harvest(self, *, once: bool = False, seconds: float | None = None) -> None:
         """Harvest; see ``Engine.run``."""
         store = PostgresStore(self.database)
+        claims, slots = Claims(store), Slots(self.configuration)
         async with Client(resolvers=self.resolvers) as client:
-            self.engine = Engine(self.configuration, store, client, observe=self.observe, watch=self.watch)
+            feeding = Feeding(self.configuration, claims.party("feeds"), client, slots, observe=self.observe, resolvers=self.resolvers)
+
+            def look() -> Configuration | None:
+                """Called beside the loop; the feeds are told in it."""
+                configuration = self.watch()
+                if configuration is None:
+                    return None
+                anyio.from_thread.run_sync(partial(take, configuration))
+                return without_feeds(configuration)
+
+            def take(configuration: Configuration) -> None:
+                slots.take(configuration)
+                feeding.take(configuration)
+
+            transport = Considerate(client, slots)
+            engine = Engine(without_feeds(self.configuration), claims.party("engine"), transport, observe=self.observe, watch=look)
+            self.engine = Both(engine=engine, feeding=feeding)
             try:
                 if not self._stopped.is_set():
                     await self.engine.run(once=once, seconds=seconds)

@@ -140,8 +140,13 @@ class PostgresStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[tuple[Connection, psycopg.Cursor[Any]]]:
-        with translated(), self._engine.begin() as connection, driver(connection).cursor() as cursor:
-            yield connection, cursor
+        with translated(), self._engine.connect() as connection, driver(connection).cursor() as cursor:
+            if "staged" not in connection.info:  # once a connection, in a transaction of its own: what follows may be rolled back
+                cursor.execute(statements.STAGE)
+                driver(connection).commit()
+                connection.info["staged"] = True
+            with connection.begin():
+                yield connection, cursor
 
     def _anchored(self) -> Connection:
         with self._anchoring:
@@ -308,7 +313,6 @@ class PostgresStore:
     @staticmethod
     def _merge(connection: Connection, cursor: psycopg.Cursor[Any], commit: Commit, rows: Sequence[Record], run: int) -> None:
         """COPY into the connection's staging table, then one INSERT ... ON CONFLICT DO UPDATE where something differs."""
-        cursor.execute(statements.STAGE)
         with cursor.copy(statements.COPY) as copy:
             copy.set_types(STAGE_COLUMNS)
             for record in rows:

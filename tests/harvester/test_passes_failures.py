@@ -168,7 +168,7 @@ def test_a_long_retry_after_ends_the_pass_and_the_next_one_comes_when_it_said() 
 # ---------------------------------------------------------------- restarts
 
 
-@pytest.mark.parametrize("error", [EXPIRED, ListBroken("loop"), BadArgument("badArgument", "token?")])
+@pytest.mark.parametrize("error", [EXPIRED, ListBroken("loop", loop=True), BadArgument("badArgument", "token?")])
 def test_a_list_is_started_again_three_times_and_then_taken_apart(error: HarvestError) -> None:
     """harvest 14"""
     step = reject(source(), course(), error)
@@ -564,3 +564,29 @@ def test_a_source_that_starts_afresh_keeps_its_windows_and_forgets_its_troubles(
     assert fresh.window == Window(number=1, kind=WindowKind.DELTA, since=SINCE)
     assert fresh.strikes == 0
     assert windows.fresh_start(replace(troubled, windows=())).windows == ()
+
+
+def test_a_repository_whose_every_list_is_broken_is_given_up_after_a_bounded_number_of_requests() -> None:
+    """harvest 12"""
+    of, current, asked = source(), course(token=None), 0
+    many = headers(*(f"i{number}" for number in range(100)), token="more")
+    while True:
+        asked += 1
+        if passes.request(of, current)[0].verb == "ListRecords":
+            step = reject(of, current, ListBroken("the list repeats itself", loop=True))
+        else:
+            step = accept(of, current, many)
+        if isinstance(step.then, Finished) or step.course is None:
+            break
+        assert asked < 200
+        current = step.course
+    assert isinstance(step.then, Finished)
+    assert step.then.error == "the list repeats itself"
+
+
+def test_a_list_of_nothing_but_empty_pages_is_asked_for_once_more_and_then_fails() -> None:
+    """harvest 12"""
+    first = reject(source(), course(), ListBroken("100 empty pages in a row"))
+    assert window_of(first).restarts == 1
+    second = reject(source(), first.course, ListBroken("100 empty pages in a row"))
+    assert second.then == Finished(error="100 empty pages in a row")

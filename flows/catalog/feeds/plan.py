@@ -2,7 +2,9 @@
 
 A file that was read is known by its name, size and time. A file is left for later while it has the ending of an
 unfinished one, and until it has been left alone for a while or looks as it did the last time. A folder that is
-delivered in full is read when none of its files is unfinished: half a delivery would look like deletions.
+delivered in full is read when none of its files is unfinished: half a delivery would look like deletions. Where a part
+of such a delivery was spoilt, all of it is read again with what replaces that part. A folder of changes is read in order:
+nothing is read that comes after a file which still changes.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ class Entry:
     size: int
     mtime: float
 
-    def mark(self, digest: str | None = None) -> FileMark:
+    def mark(self, digest: str | None = None, *, part: bool = False) -> FileMark:
         """What is remembered of it."""
-        return FileMark(name=self.name, size=self.size, mtime=self.mtime, digest=digest)
+        return FileMark(name=self.name, size=self.size, mtime=self.mtime, digest=digest, part=part)
 
     def is_same(self, mark: FileMark) -> bool:
         """Whether it is as it was when it was marked."""
@@ -50,36 +52,44 @@ class Plan:
     """What is remembered of the files that are there."""
 
 
-def plan(entries: Iterable[Entry], marks: Sequence[FileMark], feed: Feed, *, now: float, whole: bool) -> Plan:
-    """What to do; ``whole``: the files are one full delivery."""
+def plan(entries: Iterable[Entry], marks: Sequence[FileMark], feed: Feed, *, now: float, whole: bool, fresh: bool = True) -> Plan:
+    """What to do; ``whole``: the files are one full delivery; ``fresh``: no pass is under way."""
     known = {mark.name: mark for mark in marks}
     read: list[Entry] = []
+    again: list[Entry] = []
     away: list[Entry] = []
     unfinished: list[str] = []
     remembered: list[FileMark] = []
+    blocked = False
     for entry in sorted(entries, key=lambda each: each.name):
-        if feed.unfinished and entry.name.endswith(feed.unfinished):
-            whole_name = next(entry.name.removesuffix(end) for end in feed.unfinished if entry.name.endswith(end))
-            if is_wanted(whole_name, feed) or is_list(whole_name, feed):
-                unfinished.append(entry.name)
+        ending = next((end for end in feed.unfinished if entry.name.endswith(end)), "")
+        plain = entry.name.removesuffix(ending)
+        if entry.name.startswith(".") or not (is_wanted(plain, feed) or is_list(plain, feed)):
             continue
-        if entry.name.startswith(".") or not (is_wanted(entry.name, feed) or is_list(entry.name, feed)):
+        if ending:
+            unfinished.append(entry.name)
             continue
         mark = known.get(entry.name)
         if mark is not None and mark.digest is not None and entry.is_same(mark):
             remembered.append(mark)
-            if feed.move_to is not None:
+            if mark.part:
+                again.append(entry)
+            elif feed.move_to is not None:
                 away.append(entry)
-            continue
-        # What was read before is remembered until it is read again: its content may turn out to be the same.
-        if entry.mtime <= now - feed.settle or (mark is not None and mark.digest is None and entry.is_same(mark)):
-            read.append(entry)
-            if mark is not None and mark.digest is not None:
+        elif entry.mtime <= now - feed.settle or (mark is not None and mark.digest is None and entry.is_same(mark)):
+            if mark is not None:  # what was read before is remembered until it is read again: it may be the same
                 remembered.append(mark)
+            if not blocked:
+                read.append(entry)
         else:
             unfinished.append(entry.name)
             remembered.append(entry.mark())
-    return Plan(read=() if whole and unfinished else tuple(read), away=tuple(away), unfinished=tuple(unfinished), marks=tuple(remembered))
+            blocked = not whole
+    if whole and unfinished:
+        read = []
+    elif whole and fresh and read:
+        read = sorted([*read, *again], key=lambda each: each.name)
+    return Plan(read=tuple(read), away=tuple(away), unfinished=tuple(unfinished), marks=tuple(remembered))
 
 
 def is_wanted(name: str, feed: Feed) -> bool:
