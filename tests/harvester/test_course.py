@@ -59,7 +59,6 @@ COURSES = st.builds(
     strikes=COUNTS,
     setbacks=COUNTS,
     blind_probes=COUNTS,
-    blind_probes=COUNTS,
     tries=COUNTS,
     outside=COUNTS,
     announced=st.none() | COUNTS,
