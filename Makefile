@@ -28,8 +28,8 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 demo: install                        ## a consortium of a hundred repositories is harvested before your eyes
 	@$(BIN)/windrow demo
 
-test: install-dev                    ## all tests
-	$(BIN)/python -m pytest
+test: install-dev                    ## all tests, on all cores
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: install-dev                   ## lint, types, import rules
 	$(BIN)/ruff check .

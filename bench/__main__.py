@@ -56,9 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     page = measuring.table(rows, about, quick=told.quick, seconds=seconds, strangers=others)
     disturbed = others > QUIET
     if disturbed:
-        say(f"other programs kept {others:.2f} cores busy; nothing is written, run it again when the machine is quiet")
-    elif not told.measures:
-        measuring.write(rows, about, quick=told.quick, seconds=seconds)
+        say(f"other programs kept {others:.2f} cores busy; the page says so, run it again when the machine is quiet")
+    if not told.measures:
+        measuring.write(rows, about, quick=told.quick, seconds=seconds, strangers=others)
     sys.stdout.write(page)
     if disturbed:
         return 4

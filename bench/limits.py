@@ -12,10 +12,10 @@ from tests.fakes.oai_remote import RemoteConsortium, spawn
 
 def limits(bench: Bench) -> list[Row]:
     """60 sources of one group under a limit of 2, and 1,000 sources in 5 groups under limits of 2 to 6."""
-    pages = 4 if bench.quick else 12
+    pages = 4 if bench.quick else 8
     rows = observed(bench, "60 sources under 2", sources=60, groups={"hosted": 2}, pages=pages, latency=0.05)
     groups = {f"group-{limit}": limit for limit in range(2, 7)}
-    return rows + observed(bench, "1,000 sources in 5 groups", sources=1000, groups=groups, pages=1 if bench.quick else 2, latency=0.2)
+    return rows + observed(bench, "1,000 sources in 5 groups", sources=1000, groups=groups, pages=1, latency=0.1)
 
 
 def observed(bench: Bench, what: str, *, sources: int, groups: dict[str, int], pages: int, latency: float) -> list[Row]:

@@ -28,7 +28,7 @@ from db.engine import connect, upgrade
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "bench"
-QUIET: Final = 0.15  # cores that other programs may use before the figures count as disturbed
+QUIET: Final = 0.3  # cores that other programs may use before the figures count as disturbed
 LONGEST: Final = 1800.0  # seconds that one contender may take
 EMPTY: Final = (
     "TRUNCATE harvest.source, harvest.run, harvest.page, harvest.record, harvest.failure, harvest.deletion, harvest.seen RESTART IDENTITY"
@@ -195,14 +195,16 @@ def machine(database: Engine) -> dict[str, Any]:
     }
 
 
-def write(rows: Sequence[Row], about: Mapping[str, Any], *, quick: bool, seconds: float, folder: Path = RESULTS) -> None:
+def write(
+    rows: Sequence[Row], about: Mapping[str, Any], *, quick: bool, seconds: float, strangers: float = 0.0, folder: Path = RESULTS
+) -> None:
     """``results.json`` and ``results.md``."""
     (folder / "results.json").write_text(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "results.md").write_text(table(rows, about, quick=quick, seconds=seconds), encoding="utf-8")
+    (folder / "results.md").write_text(table(rows, about, quick=quick, seconds=seconds, strangers=strangers), encoding="utf-8")
 
 
 def table(rows: Iterable[Row], about: Mapping[str, Any], *, quick: bool, seconds: float, strangers: float = 0.0) -> str:
-    """The results as a page in Markdown. ``strangers``: cores that other programs used; too many, and nothing is judged."""
+    """The results as a page in Markdown. ``strangers``: cores that other programs used; too many, and it says so."""
     disturbed = strangers > QUIET
     lines = [
         "# Measures",
@@ -213,14 +215,18 @@ def table(rows: Iterable[Row], about: Mapping[str, Any], *, quick: bool, seconds
         "",
         *(["The quick form: one round of smaller tasks, for a first impression; the promises are measured by `make bench`.", ""] * quick),
         *(
-            [f"**Disturbed**: other programs kept {strangers:.2f} cores busy. No figure here is a result; nothing is judged by it.", ""]
+            [
+                f"**Disturbed**: other programs kept {strangers:.2f} cores busy meanwhile. Figures in themselves are too low; ratios,"
+                " which are measured in turns, scatter.",
+                "",
+            ]
             * disturbed
         ),
         "| measure | value | unit | compared with | its value | ratio | bound | met |",
         "|---|---:|---|---|---:|---:|---|---|",
     ]
     for row in rows:
-        met = {True: "yes", False: "**no**", None: ""}[None if disturbed else row.met]
+        met = {True: "yes", False: "**no**", None: ""}[row.met]
         other, ratio = shown(row.peer_value), shown(row.ratio)
         lines.append(f"| {row.name} | {shown(row.value)} | {row.unit} | {row.peer} | {other} | {ratio} | {row.bound} | {met} |")
     return "\n".join(lines) + "\n"
