@@ -6,8 +6,8 @@ them:
 ==================  ==========================================================================================
 ``settings``        every environment variable, typed, with default and unit
 ``configuration``   ``sources.yaml`` and the environment -> ``Configuration``; every mistake at once, with its line
-                    (``document``, ``forms``, ``keys``, ``contradictions``, ``problems`` and ``durations`` serve it)
-``sources``         the frozen values: ``Source``, ``Group``, ``Configuration`` (with ``blackouts`` and ``secrets``)
+                    (``document``, ``forms``, ``keys``, ``feedkeys``, ``contradictions``, ``problems``, ``durations`` serve it)
+``sources``         the frozen values: ``Source``, ``Group``, ``Configuration`` (with ``feeds``, ``blackouts``, ``secrets``)
 ``schedule``        which source next? the state machine of a group, pure
 ``course``          the values of a pass: windows, and the position in them
 ``windows``         how a history is cut into windows, and one halved, pure

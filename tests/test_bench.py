@@ -46,12 +46,12 @@ def test_the_files_hold_the_promised_keys_and_no_place_of_this_machine(tmp_path:
     assert str(Path.cwd()) not in page
 
 
-def test_a_disturbed_run_judges_nothing() -> None:
+def test_a_disturbed_run_says_so() -> None:
     row = Row(name="x", value=9000.0, unit="records/s", bound="value >= 6000")
     assert "| yes |" in table([row], ABOUT, quick=False, seconds=1.0)
     page = table([row], ABOUT, quick=False, seconds=1.0, strangers=QUIET + 1)
-    assert "**Disturbed**" in page
-    assert "| yes |" not in page
+    assert f"**Disturbed**: other programs kept {QUIET + 1:.2f} cores busy" in page
+    assert "**Disturbed**" not in table([row], ABOUT, quick=False, seconds=1.0, strangers=QUIET)
 
 
 def test_the_end_of_a_list_is_seen_by_its_token() -> None:

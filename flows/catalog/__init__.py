@@ -12,6 +12,7 @@ In the order in which a payload passes them:
 ``model``       the record, its canonical JSON and its digest
 ``access``      typed access: title, contributors, identifiers, subjects, holdings, items
 ``write``       the record as MARCXML, ISO 2709 and MARC-in-JSON
+``feeds``       files, SFTP drops and REST endpoints as records for the harvest's store
 ==============  ====================================================================================
 
 No type of a MARC or RDF library leaves this package.

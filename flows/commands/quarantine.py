@@ -12,7 +12,6 @@ from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
-from flows.catalog.model import from_json
 from flows.catalog.write import TooLong, to_iso2709
 from flows.commands import output, subjects, validate
 from flows.validation.findings import Finding
@@ -101,8 +100,8 @@ def show(name: subjects.Name, identifier: Identifier, *, as_json: subjects.Json 
         typer.echo(f"    {each.severity}: {each.path or 'record'}: {each.message}{value} ({each.key})")
         if each.link and each.severity == "error":
             typer.echo(f"        {each.link}")
-    if judged is not None and judged.content is not None:
-        record = from_json(judged.content)
+    record = judged.record if judged is not None else None
+    if record is not None:
         typer.echo(f"LDR    {output.one_line(record.leader)}")
         for tag, text in record.control_fields:
             typer.echo(f"{tag}    {output.one_line(text)}")
@@ -179,9 +178,9 @@ def export(
                 count += 1
                 continue
             try:
-                if judged is None or judged.content is None:
+                if judged is None or judged.record is None:
                     raise ValueError("it cannot be read")
-                stream.write(to_iso2709(from_json(judged.content)))
+                stream.write(to_iso2709(judged.record))
                 count += 1
             except (TooLong, ValueError) as error:
                 left += 1
@@ -222,7 +221,8 @@ def _judged(store: ValidationStore, judge: Judge, entries: list[Quarantined]) ->
 
 
 def _record(judged: Judged | None) -> Any:
-    return json.loads(judged.content) if judged is not None and judged.content is not None else None
+    content = judged.content if judged is not None else None
+    return json.loads(content) if content is not None else None
 
 
 def _told(finding: Finding) -> dict[str, str]:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from flows.commands import output, proposal
 from flows.commands.additions import Addition, Draft, Value, draft
+from flows.commands.feedprobe import look
 from flows.commands.probe import NO_DELETIONS, Probe, check, introduce, list_sets
 from harvester.client import Client
 from harvester.configuration import load
@@ -22,7 +23,7 @@ from harvester.durations import spoken
 from harvester.keys import schema as json_schema
 from harvester.problems import ConfigurationError, Problem, meant
 from harvester.settings import Settings
-from harvester.sources import Configuration, Deletions, Source
+from harvester.sources import Configuration, Deletions, Feed, Source
 
 app = typer.Typer(no_args_is_help=True, help="The sources that are harvested: check them, add one, list them.")
 
@@ -40,7 +41,7 @@ def schema_text() -> str:
 def check_command(
     *,
     live: Annotated[
-        bool, typer.Option("--live", help="Also ask every repository: Identify, ListMetadataFormats and the first page.")
+        bool, typer.Option("--live", help="Also ask every source: Identify, the formats and the first page, or what files are there.")
     ] = False,
     as_json: Json = False,
     file: File = None,
@@ -93,7 +94,8 @@ def list_command(*, as_json: Json = False, file: File = None) -> None:
         sets = ", ".join(source.sets) or "all"
         every = spoken(source.interval) if source.enabled else "disabled"
         limit = str(configuration.group_of(source.name).limit)
-        rows.append((source.name, source.group, limit, source.metadata_prefix, sets, every, source.deletions.value, source.url))
+        form = source.metadata_prefix if source.transport == "oai" else f"{source.transport}: {(source.feed or Feed()).format.value}"
+        rows.append((source.name, source.group, limit, form, sets, every, source.deletions.value, source.url))
     output.columns(rows, right=[2])
     typer.echo(_summary(configuration))
 
@@ -230,7 +232,7 @@ def _print_findings(probe: Probe) -> None:
 
 
 def _ask_all(configuration: Configuration, sources: Sequence[Source]) -> list[Probe]:
-    """What all repositories answer, with a progress bar where somebody watches."""
+    """What all repositories and feeds answer, with a progress bar where somebody watches."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("asking"), BarColumn(), MofNCompleteColumn(), console=console, transient=True, disable=not console.is_terminal
@@ -238,7 +240,8 @@ def _ask_all(configuration: Configuration, sources: Sequence[Source]) -> list[Pr
 
     async def ask(done: Callable[[Probe], None]) -> list[Probe]:
         async with Client() as client:
-            return await check(client, configuration, sources, done=done)
+            asked = await check(client, configuration, [source for source in sources if source.transport == "oai"], done=done)
+            return asked + await look(client, [source for source in sources if source.transport != "oai"])
 
     with bar:
         task = bar.add_task("", total=len(sources))

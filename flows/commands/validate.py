@@ -15,7 +15,7 @@ from db.engine import connect, upgrade
 from flows.commands import output, subjects
 from flows.validation.policies import Policies
 from flows.validation.policyfile import load
-from flows.validation.station import NewFailure, Progress, Station, Tally, secret_of, try_policies
+from flows.validation.station import NewFailure, Progress, Station, Tally, WorkerLost, secret_of, try_policies
 from flows.validation.store import Database, ValidationStore
 from flows.validation.tokens import KeyRefused
 from harvester.problems import ConfigurationError, meant
@@ -103,6 +103,9 @@ def opened() -> Iterator[Database]:
             yield database
         except KeyRefused as error:
             output.refuse(str(error))
+        except WorkerLost as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from None
         finally:
             database.dispose()
 

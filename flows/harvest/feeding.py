@@ -6,10 +6,8 @@
     source task: wait until it is due ─► a pass ─► ...
     a pass:      what is there (a slot of the group) ─► batches or pages, one commit each ─► conclude
 
-What a pass knows is in the source's course, in the same transaction as the records. A page of a REST endpoint is stored
-with the position of the next one. A file is marked with the batch that ends it: killed before, it is read again from its
-start, which writes nothing twice; killed after, it is not read again. A failure that may pass by ends the attempt, not
-the pass: the course goes on where it was, after a wait, as often as ``attempts`` says.
+A failure that may pass by ends the attempt, not the pass (``feedpass``): the course goes on where it was, after a wait, as
+often as ``attempts`` says.
 """
 
 from __future__ import annotations
@@ -19,11 +17,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
 
@@ -31,54 +28,27 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from flows.catalog.feeds import pages
-from flows.catalog.feeds.batches import Batch, batches
-from flows.catalog.feeds.errors import Spoilt
-from flows.catalog.feeds.folder import Folder, LocalFolder, digest, path_of
-from flows.catalog.feeds.identify import damage
-from flows.catalog.feeds.plan import Entry, plan
-from flows.catalog.feeds.sftp import SftpFolder
+from flows.harvest.feedpass import FeedPasses, Seat, Stopped, unfinished
 from flows.harvest.sharing import Slots
 from harvester.client import Transport
-from harvester.course import RECENT, Course, FileMark, Memory, Window, WindowKind
-from harvester.errors import Busy, HarvestError, Interrupted, ListBroken, OwnershipLost, RequestFailed, StoreUnavailable
+from harvester.course import Course
+from harvester.errors import Busy, HarvestError, OwnershipLost, RequestFailed, StoreUnavailable
 from harvester.events import GroupView, Notice, Observer, Outcome, PageSaved, PassFinished
-from harvester.oai import Identity
-from harvester.passes import LONGEST_WAIT, Finished, Later, More, Step, WindowEnd, overdue
+from harvester.passes import LONGEST_WAIT, Finished, Later, Step
 from harvester.politeness import after_page, backoff, breaker, latest, rest
 from harvester.schedule import State
 from harvester.secrets import OUTSIDE_PREFECT, Resolvers
-from harvester.sources import Configuration, Deletions, Feed, PauseMode, Source
+from harvester.sources import Configuration, Feed, PauseMode, Source
 from harvester.store import Commit, Committed, PassEnd, Store, Totals, after
 
 GRACE: Final = 30.0  # seconds that what is under way is given to come to a batch's end when the run stops
 LOOK: Final = 2.0  # seconds between two looks at operator switches and commands
 CLAIM_AGAIN: Final = 15.0  # seconds between two tries to own a group that another engine has
+UNDER_WAY: Final = (State.IN_FLIGHT, State.SAVING)
 VACUUM_LOOK: Final = 5.0  # seconds between two looks at the vacuum
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class _Stopped(Exception):
-    """The run ends, or an operator paused the source: leave the pass at this boundary."""
-
-
-@dataclass(kw_only=True, eq=False)
-class _Seat:
-    """A source that takes part. Its whole state; only the task of the source and the rounds change it."""
-
-    source: Source
-    memory: Memory
-    state: State = State.IDLE
-    switched: str | None = None
-    done: bool = False
-    held: bool = False
-    working: bool = False
-    began: float | None = None
-    wake: anyio.Event = field(default_factory=anyio.Event)
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -88,7 +58,7 @@ class _Group:
     given_up: bool = False
     lost: anyio.Event = field(default_factory=anyio.Event)
     tasks: TaskGroup | None = None
-    seats: dict[str, _Seat] = field(default_factory=dict)
+    seats: dict[str, Seat] = field(default_factory=dict)
 
 
 class Feeding:
@@ -108,11 +78,10 @@ class Feeding:
     ) -> None:
         self._configuration = feeds_of(configuration)
         self._store = store
-        self._transport = transport
         self._slots = slots
         self._observe = observe
-        self._resolvers = resolvers
-        self._clock = clock
+        self._passes = FeedPasses(self, transport, resolvers=resolvers)
+        self.clock = clock
         self._rng = rng if rng is not None else Random(configuration.seed)  # noqa: S311  (jitter, not secrecy)
         self._groups: dict[str, _Group] = {}
         self._tasks: TaskGroup | None = None
@@ -137,8 +106,8 @@ class Feeding:
                 self._stopping = True
                 for seat in self._seats():
                     seat.wake.set()
-                with anyio.move_on_after(GRACE):
-                    while any(seat.working for seat in self._seats()):
+                with anyio.move_on_after(GRACE):  # who waits for a slot, or for the end of blackout hours, has nothing to lose
+                    while any(seat.working and seat.state in UNDER_WAY for seat in self._seats()):
                         self._quiet = anyio.Event()
                         await self._quiet.wait()
                 tasks.cancel_scope.cancel()
@@ -196,7 +165,7 @@ class Feeding:
 
     # ---------------------------------------------------------------- groups
 
-    def _seats(self) -> Iterator[_Seat]:
+    def _seats(self) -> Iterator[Seat]:
         for group in self._groups.values():
             yield from group.seats.values()
 
@@ -247,7 +216,7 @@ class Feeding:
         switched = self._switched(source, await self._patiently(self._store.switches))
         if group.tasks is None or source.name in group.seats:
             return
-        seat = group.seats[source.name] = _Seat(source=source, memory=memories[source.name], switched=switched)
+        seat = group.seats[source.name] = Seat(source=source, memory=memories[source.name], switched=switched)
         group.tasks.start_soon(self._turns, group, seat)
 
     async def _succeed(self, old: Source | None, new: Source | None) -> None:
@@ -295,7 +264,7 @@ class Feeding:
 
     # --------------------------------------------------------------- sources
 
-    async def _turns(self, group: _Group, seat: _Seat) -> None:
+    async def _turns(self, group: _Group, seat: Seat) -> None:
         """One pass after the other, each when it is due."""
         try:
             with seat.scope:
@@ -313,14 +282,14 @@ class Feeding:
             seat.ended.set()
             self._check_over()
 
-    async def _until_due(self, seat: _Seat) -> bool:
+    async def _until_due(self, seat: Seat) -> bool:
         """Wait until the source may be asked; False when it need not be any more."""
         source = seat.source
         if not source.enabled:
             seat.state, seat.done = State.DISABLED, True
             return False
         while not self._stopping:
-            now, memory = self._clock(), seat.memory
+            now, memory = self.clock(), seat.memory
             if (reason := seat.switched or memory.blocked) is not None:
                 seat.state = State.BLOCKED
                 if self._once:
@@ -339,7 +308,7 @@ class Feeding:
                     self._report(source, Outcome.FAILED, Totals(), 0.0, said)
                     return False
                 await self._nap(seat, memory.waiting_until)
-            elif not self._once and memory.due_at > now and not (_unfinished(memory) and not memory.failures_in_a_row):
+            elif not self._once and memory.due_at > now and not (unfinished(memory) and not memory.failures_in_a_row):
                 seat.state = State.IDLE
                 await self._nap(seat, memory.due_at)
             else:
@@ -347,54 +316,54 @@ class Feeding:
                 return True
         return False
 
-    async def _nap(self, seat: _Seat, until: float | None = None) -> None:
+    async def _nap(self, seat: Seat, until: float | None = None) -> None:
         """Sleep until a moment, or until something happens to the source."""
         seat.wake = anyio.Event()
-        with anyio.move_on_after(None if until is None else max(0.0, until - self._clock())):
+        with anyio.move_on_after(None if until is None else max(0.0, until - self.clock())):
             await seat.wake.wait()
 
-    async def _rest(self, seat: _Seat) -> None:
+    async def _rest(self, seat: Seat) -> None:
         """A pause: its time, or until autovacuum has caught up."""
-        source, until, began = seat.source, seat.memory.paused_until or 0.0, self._clock()
+        source, until, began = seat.source, seat.memory.paused_until or 0.0, self.clock()
         seat.state = State.PAUSED
         if source.pause_mode is PauseMode.FIXED:
             await self._nap(seat, until)
             return
         while rest(
-            await self._patiently(partial(self._store.pressure, source)), began=began, seconds=source.pause_seconds, now=self._clock()
+            await self._patiently(partial(self._store.pressure, source)), began=began, seconds=source.pause_seconds, now=self.clock()
         ):
-            await self._nap(seat, self._clock() + VACUUM_LOOK)
+            await self._nap(seat, self.clock() + VACUUM_LOOK)
             if self._stopping or seat.switched is not None:
                 return
         seat.memory = replace(seat.memory, paused_until=None)
 
-    async def _boundary(self, seat: _Seat) -> None:
-        """Between two batches: stop, obey an operator, rest. Raises _Stopped."""
+    async def boundary(self, seat: Seat) -> None:
+        """Between two batches: stop, obey an operator, rest. Raises Stopped."""
         while True:
             if self._stopping:
-                raise _Stopped
+                raise Stopped
             if seat.switched is not None:
                 seat.state = State.BLOCKED
                 if self._once:
-                    raise _Stopped
+                    raise Stopped
                 await self._nap(seat)
-            elif seat.memory.paused_until is not None and seat.memory.paused_until > self._clock():
+            elif seat.memory.paused_until is not None and seat.memory.paused_until > self.clock():
                 await self._rest(seat)
             else:
                 return
 
-    async def _attempt(self, group: _Group, seat: _Seat) -> bool:
+    async def _attempt(self, group: _Group, seat: Seat) -> bool:
         """A pass, or what a failure leaves of it. True when the pass is over."""
         source = seat.source
         if seat.began is None:
-            seat.began, seat.held = self._clock(), False
+            seat.began, seat.held = self.clock(), False
         try:
             if source.transport == "rest":
-                await self._read_pages(seat)
+                await self._passes.read_pages(seat)
             else:
-                await self._read_files(seat)
+                await self._passes.read_files(seat)
             return True
-        except _Stopped:
+        except Stopped:
             return False
         except OwnershipLost as error:
             if not await self._patiently(partial(self._store.claim, source.group)):
@@ -408,234 +377,35 @@ class Feeding:
         except Exception as error:  # a mistake in this program must cost one source, not all
             log.exception("unexpected error in the harvest of %s", source.name)
             failures = seat.memory.failures_in_a_row + 1
-            due = breaker(failures, source.breaker_failures, source.interval, self._clock(), self._rng)
+            due = breaker(failures, source.breaker_failures, source.interval, self.clock(), self._rng)
             seat.memory = replace(seat.memory, failures_in_a_row=failures, due_at=due)
             self._finished(seat, Outcome.FAILED, Totals(), f"internal error: {type(error).__name__}: {error}")
             return True
 
-    async def _failed(self, seat: _Seat, error: HarvestError) -> bool:
+    async def _failed(self, seat: Seat, error: HarvestError) -> bool:
         """Wait and go on where it was, or end the pass. True when it is over."""
-        source, course, now = seat.source, seat.memory.course, self._clock()
+        source, course, now = seat.source, seat.memory.course, self.clock()
         self._tell("page.failed", str(error), source=source.name, group=source.group)
         attempt = seat.memory.attempt + 1
         at = error.retry_at if isinstance(error, Busy) else None
         try:
             if isinstance(error, RequestFailed) and attempt < source.attempts and (at is None or at - now <= LONGEST_WAIT):
                 until = at if at is not None else now + backoff(attempt, self._rng)
-                await self._save(seat, Step(course=course, then=Later(until=until, reason=str(error), attempt=attempt)))
+                await self.save(seat, Step(course=course, then=Later(until=until, reason=str(error), attempt=attempt)))
                 return False
             if source.transport == "rest" and not isinstance(error, RequestFailed):
                 course = None  # the position is worth nothing any more
-            await self._save(seat, Step(course=course, then=Finished(error=str(error), not_before=at)))
+            await self.save(seat, Step(course=course, then=Finished(error=str(error), not_before=at)))
         except OwnershipLost:
             seat.memory = (await self._patiently(partial(self._store.recall, [source])))[source.name]
             return False
         return True
 
-    # ---------------------------------------------------------------- passes
-
-    def _begin(self, seat: _Seat) -> tuple[Course, bool]:
-        """The course to go on with, and whether it is a new one."""
-        source, memory, now = seat.source, seat.memory, self._clock()
-        if _unfinished(memory) and memory.course is not None:
-            return memory.course, False
-        files = memory.course.files if memory.course is not None and not memory.full_due else ()
-        if source.transport == "rest":
-            whole = (source.feed or Feed()).since_parameter is None
-            full = whole or memory.watermark is None or memory.full_due or overdue(source.full_every, memory.last_full, now)
-        else:
-            full = source.deletions is Deletions.FULL
-        started = datetime.fromtimestamp(now, UTC).replace(microsecond=0)
-        kind = WindowKind.FULL if full else WindowKind.DELTA
-        window = Window(number=1, kind=kind, since=None if full else memory.watermark)
-        course = Course(
-            id=uuid.uuid4().hex,
-            full=full,
-            sweep=False,
-            watermark=memory.watermark,
-            since=window.since,
-            started=started,
-            windows=(window,),
-            numbered=1,
-            files=files,
-        )
-        return course, True
-
-    async def _announce(self, seat: _Seat, course: Course) -> None:
-        """The first commit of a pass: what former passes saw is forgotten."""
-        source = seat.source
-        identity = Identity(
-            repository_name=source.url, base_url=source.url, protocol_version="", earliest="", deleted_record="", granularity=""
-        )
-        await self._save(seat, Step(course=course, then=More(), identity=identity), course=course)
-
-    async def _read_files(self, seat: _Seat) -> None:
-        source, feed = seat.source, seat.source.feed or Feed()
-        course, fresh = self._begin(seat)
-        async with AsyncExitStack() as stack:
-            async with self._slot(seat):
-                folder = await stack.enter_async_context(self._folder(source))
-                entries = await folder.entries()
-            todo = plan(entries, course.files, feed, now=self._clock(), whole=course.full, fresh=fresh)
-            course = replace(course, files=todo.marks)
-            if course.full and todo.unfinished:
-                said = f"the delivery waits for {', '.join(todo.unfinished[:3])}, which is still being written"
-                course = replace(course, warnings=(*course.warnings, said))
-            if todo.read and fresh:
-                await self._announce(seat, course)
-            for entry in todo.read:
-                await self._boundary(seat)
-                course = await self._read_file(seat, course, folder, entry)
-                if not any(mark.digest is not None and entry.is_same(mark) for mark in course.files) and not course.full:
-                    break  # what comes after a file that still changes is read after it
-                if not course.full:
-                    course = await self._put_away(seat, course, folder, entry)
-            for entry in todo.away:
-                course = await self._put_away(seat, course, folder, entry)
-            if course.full and todo.read and not course.failed:
-                for entry in todo.read:
-                    course = await self._put_away(seat, course, folder, entry)
-        await self._conclude(seat, course, read=bool(todo.read) or not fresh, complete=not todo.unfinished)
-
-    async def _read_file(self, seat: _Seat, course: Course, folder: Folder, entry: Entry) -> Course:
-        """One file, batch by batch; with the last one it is marked as read."""
-        feed = seat.source.feed or Feed()
-        async with self._slot(seat):
-            path = await folder.fetch(entry)
-            content = await anyio.to_thread.run_sync(digest, path)
-        known = {mark.name: mark for mark in course.files}
-        before = known.get(entry.name)
-        if before is not None and before.digest == content and not course.full:
-            return _marked(course, entry.mark(content))  # delivered again, as it was
-        found = batches(path, entry.name, feed)
-        try:
-            batch = await _next(found)
-            while isinstance(batch, Batch):
-                began = self._clock()
-                following = await _next(found)
-                window = course.window
-                received = window.received + len(batch.records) + len(batch.damaged)
-                blind = course.blind or any(each.identifier is None for each in batch.damaged)
-                course = replace(course, windows=(replace(window, received=received),), blind=blind)
-                if following is None:
-                    course = await self._ended(seat, course, folder, entry, content)
-                step = Step(
-                    course=course,
-                    then=More(),
-                    window=window,
-                    records=batch.records,
-                    damaged=batch.damaged,
-                    note_seen=self._notes_seen(seat.source, course),
-                )
-                await self._save(seat, step, verb="read", format=batch.format, size=batch.size, seconds=self._clock() - began)
-                if following is not None:
-                    await self._boundary(seat)
-                batch = following
-            if isinstance(batch, Spoilt):
-                warning = f"{batch}; the rest of the delivery was read"
-                course = _marked(course, entry.mark(content, part=course.full))
-                course = replace(course, blind=True, failed=course.failed + 1, warnings=(*course.warnings, warning))
-                wrong = damage(str(batch), entry.name.encode(), place=entry.name, identifier=f"file:{entry.name}")
-                await self._save(seat, Step(course=course, then=More(), window=course.window, damaged=(wrong,)), verb="read")
-        finally:
-            found.close()
-        return course
-
-    async def _ended(self, seat: _Seat, course: Course, folder: Folder, entry: Entry, content: str) -> Course:
-        """The course with the file as read; as seen only, when somebody wrote to it meanwhile."""
-        async with self._slot(seat):
-            current = await folder.entry(entry.name)
-        if current == entry:
-            return _marked(course, entry.mark(content, part=course.full))
-        warning = f"{entry.name} was written to while it was read; it is read again"
-        course = replace(course, blind=True, failed=course.failed + 1, warnings=(*course.warnings, warning))
-        kept = replace(course, files=tuple(mark for mark in course.files if mark.name != entry.name))
-        return _marked(kept, current.mark()) if current is not None else kept
-
-    async def _put_away(self, seat: _Seat, course: Course, folder: Folder, entry: Entry) -> Course:
-        """Move a file that was read. It is marked, so that it is not read again where that fails."""
-        target = (seat.source.feed or Feed()).move_to
-        if target is None or not any(mark.digest is not None and entry.is_same(mark) for mark in course.files):
-            return course
-        try:
-            async with self._slot(seat):
-                await folder.put_away(entry, target)
-        except HarvestError as error:
-            return replace(course, warnings=(*course.warnings, f"{entry.name} could not be moved to {target}: {error}"))
-        return replace(course, files=tuple(mark for mark in course.files if mark.name != entry.name))
-
-    async def _read_pages(self, seat: _Seat) -> None:
-        source = seat.source
-        course, fresh = self._begin(seat)
-        if fresh:
-            await self._announce(seat, course)
-        since = source.start
-        if not course.full and course.since is not None:
-            since = course.since - timedelta(seconds=source.overlap)
-        while True:
-            window = course.window
-            asked, request = pages.ask(source, window.token, since=since)
-            async with self._slot(seat):
-                reply = await self._transport.fetch(asked, request, timeout=source.page_timeout)
-            read = partial(pages.understand, source, window.token, reply, now=self._clock())
-            answer = await anyio.to_thread.run_sync(read)
-            count = len(answer.records) + len(answer.damaged)
-            if count and answer.digest in window.recent:
-                raise ListBroken(f"the list repeats itself: the same page of {count} records came again")
-            went_on = replace(window, token=answer.next, received=window.received + count, recent=(*window.recent, answer.digest)[-RECENT:])
-            blind = course.blind or any(each.identifier is None for each in answer.damaged)
-            course = replace(course, windows=(went_on,), blind=blind)
-            step = Step(
-                course=course,
-                then=More(),
-                window=window,
-                records=answer.records,
-                damaged=answer.damaged,
-                note_seen=self._notes_seen(source, course),
-            )
-            form = answer.format
-            await self._save(seat, step, verb="GET", format=form, token=window.token, size=answer.size, seconds=reply.seconds)
-            if answer.next is None:
-                break
-            await self._boundary(seat)
-        await self._conclude(seat, course, read=True)
-
-    async def _conclude(self, seat: _Seat, course: Course, *, read: bool, complete: bool = True) -> None:
-        """The end of a pass: what a full one did not hold is gone, unless something hid it; then the deletions happen."""
-        source, window = seat.source, course.window
-        compare = read and complete and course.full and source.deletions is Deletions.FULL
-        if compare and not course.blind:
-            committed = await self._save(seat, Step(course=course, then=More(), window=window, compare=True))
-            if committed.lost:
-                warning = "what this pass saw was lost in a crash of the database; nothing was concluded, the next pass looks again"
-                again = tuple(replace(mark, digest=None) if mark.part else mark for mark in course.files)
-                course = replace(course, blind=True, warnings=(*course.warnings, warning), files=again)
-        elif compare:
-            warning = "not everything could be read, so nothing was concluded from what was not seen"
-            course = replace(course, warnings=(*course.warnings, warning))
-        closed: Course | None = None
-        if source.transport != "rest":
-            if not course.failed and complete:
-                course = replace(course, files=tuple(replace(mark, part=False) for mark in course.files))
-            closed = Course(id=course.id, full=course.full, sweep=False, started=course.started, files=course.files, closed=True)
-        step = Step(
-            course=closed,
-            then=Finished(),
-            window=window if read else None,
-            end=WindowEnd(state="complete") if read else None,
-            watermark=course.started,
-            closing=course,
-        )
-        await self._save(seat, step, course=course)
-
-    @staticmethod
-    def _notes_seen(source: Source, course: Course) -> bool:
-        return course.full and source.deletions is Deletions.FULL
-
     @asynccontextmanager
-    async def _slot(self, seat: _Seat) -> AsyncIterator[None]:
+    async def slot(self, seat: Seat) -> AsyncIterator[None]:
         """A slot of the group for something that may take a while."""
         seat.state = State.READY
+        self._quiet.set()
         async with self._slots.slot(seat.source):
             seat.state = State.IN_FLIGHT
             try:
@@ -643,16 +413,11 @@ class Feeding:
             finally:
                 seat.state = State.SAVING
 
-    def _folder(self, source: Source) -> Folder:
-        if source.transport == "sftp":
-            return SftpFolder(source, resolvers=self._resolvers)
-        return LocalFolder(Path(path_of(source.url)))
-
     # ----------------------------------------------------------------- store
 
-    async def _save(
+    async def save(
         self,
-        seat: _Seat,
+        seat: Seat,
         step: Step,
         *,
         course: Course | None = None,
@@ -663,7 +428,7 @@ class Feeding:
         seconds: float = 0.0,
     ) -> Committed:
         """Commit a step. ``course`` is the pass it belongs to, where that is not the step's own."""
-        source, memory, now, then = seat.source, seat.memory, self._clock(), step.then
+        source, memory, now, then = seat.source, seat.memory, self.clock(), step.then
         of = course or step.closing or step.course
         seat.state = State.SAVING
         count = len(step.records) + len(step.damaged)
@@ -740,8 +505,8 @@ class Feeding:
 
     # --------------------------------------------------------------- telling
 
-    def _finished(self, seat: _Seat, outcome: Outcome, totals: Totals, error: str | None, warning: str | None = None) -> None:
-        now = self._clock()
+    def _finished(self, seat: Seat, outcome: Outcome, totals: Totals, error: str | None, warning: str | None = None) -> None:
+        now = self.clock()
         self._report(seat.source, outcome, totals, now - (seat.began if seat.began is not None else now), error, warning)
         seat.began, seat.state = None, State.IDLE
 
@@ -778,28 +543,3 @@ def feeds_of(configuration: Configuration) -> Configuration:
 def without_feeds(configuration: Configuration) -> Configuration:
     """The configuration with only the OAI-PMH sources."""
     return replace(configuration, sources={name: source for name, source in configuration.sources.items() if source.transport == "oai"})
-
-
-def _unfinished(memory: Memory) -> bool:
-    """Whether a pass is to be gone on with."""
-    return memory.course is not None and bool(memory.course.windows) and not memory.course.closed
-
-
-def _marked(course: Course, mark: FileMark) -> Course:
-    """The course with another mark of a file."""
-    marks = {each.name: each for each in course.files} | {mark.name: mark}
-    return replace(course, files=tuple(marks[name] for name in sorted(marks)))
-
-
-async def _next(found: Iterator[Batch]) -> Batch | Spoilt | None:
-    """The next batch, read beside the loop; Spoilt when the file ends in a fault, None at its end."""
-
-    def work() -> Batch | Spoilt | None:
-        try:
-            return next(found, None)
-        except Spoilt as error:
-            return error
-        except OSError as error:
-            raise Interrupted(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
-
-    return await anyio.to_thread.run_sync(work)

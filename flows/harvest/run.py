@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 
@@ -23,6 +25,8 @@ from harvester.settings import Settings
 from harvester.sources import Configuration
 
 IGNORE: Observer = lambda happening: None  # noqa: E731
+
+SWITCH: Final = 0.0005  # seconds: a freed slot is refilled by the loop, which must not wait 5 ms for a thread that parses a page
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +138,7 @@ class Run:
 
     async def harvest(self, *, once: bool = False, seconds: float | None = None) -> None:
         """Harvest; see ``Engine.run``."""
+        sys.setswitchinterval(SWITCH)
         store = PostgresStore(self.database)
         claims, slots = Claims(store), Slots(self.configuration)
         async with Client(resolvers=self.resolvers) as client:

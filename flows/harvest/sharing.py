@@ -104,6 +104,11 @@ class Slots:
     async def slot(self, source: Source) -> AsyncIterator[None]:
         """A slot of the source's group, as soon as limit, rates and hours allow a request."""
         group = self._groups[source.group]
+        if source.transport == "files":  # a folder of this machine is no server: only its hours count
+            now = self._clock()
+            await anyio.sleep(self._closed(source, group, now) - now)
+            yield
+            return
         limiter = self._limiters.get(group.name)
         if limiter is None:
             limiter = self._limiters[group.name] = anyio.CapacityLimiter(group.limit)
@@ -124,12 +129,17 @@ class Slots:
             await anyio.sleep(opens - now)
 
     def _opens(self, source: Source, group: Group, now: float) -> float:
-        moment = datetime.fromtimestamp(now, UTC)
         return max(
             self._rate(group.name, group.requests_per_minute).free_at(now),
             self._rate(f"source:{source.name}", source.requests_per_minute).free_at(now),
-            now if not (source.blackouts or group.blackouts) else free_from((*source.blackouts, *group.blackouts), moment).timestamp(),
+            self._closed(source, group, now),
         )
+
+    @staticmethod
+    def _closed(source: Source, group: Group, now: float) -> float:
+        """The end of the blackout hours; ``now`` outside of them."""
+        several = (*source.blackouts, *group.blackouts)
+        return max(now, free_from(several, datetime.fromtimestamp(now, UTC)).timestamp()) if several else now
 
     def _rate(self, name: str, limit: int | None) -> Rate:
         rate = self._rates.get(name)

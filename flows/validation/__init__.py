@@ -17,5 +17,11 @@ In the order in which a record passes them:
 ``decisions``     quarantine and the anomaly gate, as values
 ``completeness``  a score per record
 ``privacy``       the scrubber: ``allowlist`` what passes, ``personal`` who is looked for, ``tokens``
+``judge``         a payload through readers, rules and scrubber
+``gate``          what waits is looked at before any of it passes
+``store``         the station in PostgreSQL; ``statements`` its SQL
+``station``       a run: notice, decide, feed, count
+``quality``       figures by rule, source and day
+``flow``          the same in Prefect; ``options`` its form
 ================  ==================================================================================
 """

@@ -26,7 +26,7 @@ from flows.validation.options import ValidateOptions
 from flows.validation.policies import Policies
 from flows.validation.policyfile import load
 from flows.validation.quality import Quality, quality
-from flows.validation.station import Station, Tally, secret_of
+from flows.validation.station import Station, Tally, WorkerLost, secret_of
 from flows.validation.store import Database, ValidationStore
 from flows.validation.tokens import KeyRefused
 from harvester.problems import ConfigurationError
@@ -67,7 +67,7 @@ async def validate(options: ValidateOptions = DEFAULTS) -> State[Any]:
         figures = await anyio.to_thread.run_sync(partial(_figures, database, sorted(tally.sources | set(tally.held))))
         await _try(lambda: acreate_table_artifact(table(figures, tally), key="validate-sources", description=sentence(tally)), said.warning)
         await _try(lambda: acreate_markdown_artifact(markdown(tally), key="validate-summary", description=sentence(tally)), said.warning)
-    except (DatabaseError, KeyRefused) as error:
+    except (DatabaseError, KeyRefused, WorkerLost) as error:
         return Failed(message=f"The validation stopped; what was finished is kept. {error}")
     finally:
         database.dispose()

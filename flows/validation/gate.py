@@ -16,7 +16,7 @@ from flows.validation.judge import Judge
 from flows.validation.policies import GateLimits
 from flows.validation.store import ValidationStore, Waiting
 
-LOOKED_AT: Final = 5_000  # records: beyond it a sample tells the share of failures to a percent or two
+LOOKED_AT: Final = 2_000  # records: beyond it a sample tells the share of failures to a percent or two
 SMALLEST: Final = 5  # records: fewer that go or fail are no anomaly, whatever their share; they are in quarantine anyway
 
 
@@ -31,7 +31,7 @@ class Survey:
 def survey(store: ValidationStore, waiting: Waiting, judge: Judge, limits: GateLimits) -> Survey:
     """Look at what waits, and decide. The decision is not kept here."""
     former, gone = store.gone(waiting)
-    step = max(1, waiting.count // LOOKED_AT)
+    step = max(1, waiting.count // LOOKED_AT)  # so up to twice as many are all looked at
     checked = failed = 0
     for raw in store.sample(waiting, step):
         for _, findings in judge.findings(raw):
@@ -40,7 +40,7 @@ def survey(store: ValidationStore, waiting: Waiting, judge: Judge, limits: GateL
     figures = RunFigures(former=former, gone=min(gone, former), checked=checked, failed=failed)
     decision = gate(without_trifles(figures), limits)
     if step > 1 and decision.gate is not Gate.OPEN and checked:
-        decision = replace(decision, reason=f"{decision.reason}; of {waiting.count:,} records every {step}th was looked at")
+        decision = replace(decision, reason=f"{decision.reason}; of {waiting.count:,} records one in {step} was looked at")
     return Survey(figures=figures, decision=decision)
 
 

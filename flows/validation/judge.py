@@ -57,16 +57,19 @@ class Judged:
     """Without values."""
     dropped: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     """What the scrubber took out, by name."""
-    control_number: str | None = None
-    content: bytes | None = None
-    """Canonical JSON after the scrubber; None when nothing could be read."""
+    record: BibRecord | None = None
+    """After the scrubber; None when nothing could be read."""
     digest: str | None = None
-    score: int | None = None
 
     @property
-    def readable(self) -> bool:
-        """Was there a record?"""
-        return self.content is not None
+    def content(self) -> bytes | None:
+        """Canonical JSON of the clean record; made when it is asked for, because most records are stored as they are already."""
+        return None if self.record is None else canonical_json(self.record)
+
+    @property
+    def score(self) -> int | None:
+        """Completeness of the clean record."""
+        return None if self.record is None else completeness(self.record).score
 
     @property
     def passes(self) -> bool:
@@ -129,16 +132,15 @@ class Judge:
             verdict=fate,
             findings=findings,
             dropped=scrubbed.dropped,
-            control_number=clean.control_number,
-            content=canonical_json(clean),
+            record=clean,
             digest=digest(clean),
-            score=completeness(clean).score,
         )
 
 
 def named(record: BibRecord, origin: str, position: int, *, before: str | None) -> BibRecord:
     """The record under a name that holds nothing the scrubber took out."""
-    if position == 0 or (record.control_number is not None and record.control_number == before):
+    number = record.control_number
+    if position == 0 or (number is not None and number == before and number.isprintable()):  # PostgreSQL holds no NUL
         return record
     return replace(record, identifier=f"{origin}#{position + 1}")
 

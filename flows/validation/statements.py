@@ -101,6 +101,9 @@ SELECT source, shard, %(shards)s, since, upto, now() FROM taken, generate_series
 
 # ------------------------------------------------------------------- a batch
 
+# A batch need not wait for the disk: its records and its cursor are lost together, or not at all.
+NO_WAIT: Final = "SET LOCAL synchronous_commit = off"
+
 # Lease a shard for one batch: the lock of its row ends with the transaction, or with the worker.
 LEASE: Final = """
 SELECT c.source, c.shard, c.shards, c.revision, c.upto, s.group_name FROM catalog.station_cursor c
@@ -140,7 +143,7 @@ INSERT INTO catalog.bib AS b (source, identifier, origin, control_number, delete
                               revision, xid, updated_at)
 SELECT %(source)s, identifier, origin, control_number, deleted, content, digest, score, %(rules)s, harvested,
        nextval('catalog.revision'), pg_current_xact_id(), now()
-FROM unnest(%(identifiers)s::text[], %(origins)s::text[], %(control_numbers)s::text[], %(deletions)s::boolean[], %(contents)s::text[],
+FROM unnest(%(identifiers)s::text[], %(origins)s::text[], %(control_numbers)s::text[], %(deletions)s::boolean[], %(contents)b::text[],
             %(digests)s::text[], %(scores)s::int[], %(harvested)s::bigint[])
      AS given (identifier, origin, control_number, deleted, content, digest, score, harvested)
 ON CONFLICT (source, identifier) DO UPDATE SET

@@ -5,6 +5,9 @@
     notice ─► what waits, by source ─► survey ─► gate ─┬─ open, warn ─► shards ─► batches ─► clean records
                                                        └─ hold ─► waits for windrow quarantine approve
 
+    Exception
+    └── WorkerLost      a worker process was killed; what was finished is kept
+
 Batches are worked by this process, or by several that take shards from the same table; so do runs on other machines.
 Operators' pauses take hold between two batches. A run that is stopped loses nothing: its cursors are in the database.
 """
@@ -12,11 +15,13 @@ Operators' pauses take hold between two batches. A run that is stopped loses not
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -32,6 +37,7 @@ from harvester.secrets import OUTSIDE_PREFECT, Resolvers
 
 SHARDS: Final = 8  # of a source with many changes
 SMALL: Final = 2_000  # changes: up to so many, one shard is enough
+ROUNDS: Final = 3  # what an interrupted run left is finished first; what waits behind it comes in the next round
 STINT: Final = 2.0  # seconds that a worker works before it tells how far it is
 
 
@@ -94,6 +100,10 @@ class Tally:
 Progress = Callable[[Tally], None]
 
 
+class WorkerLost(Exception):
+    """A worker process was killed from outside, by a lack of memory for instance."""
+
+
 def silent(_: Tally) -> None:
     """No progress."""
 
@@ -138,13 +148,16 @@ class Station:
         store.notice()
         if everything:
             store.again(sources)
-        self._admit(store, judges, tally, sources)
-        if self.workers > 1:
-            self._work_together(tally, sources)
-        else:
-            for _ in iter(lambda: work_for(store, judges, sources, tally, stopped=self._stopped.is_set), False):
-                self.progress(tally)
-        store.settle()
+        for _ in range(ROUNDS):
+            self._admit(store, judges, tally, sources)
+            if self.workers > 1:
+                self._work_together(tally, sources)
+            else:
+                while work_for(store, judges, sources, tally, stopped=self._stopped.is_set):
+                    self.progress(tally)
+            store.settle()
+            if self._stopped.is_set() or not store.waiting(sources):
+                break
         for source in sorted(tally.sources):
             keep_day(store, source)
         tally.held = [each.source for each in store.held(sources)]
@@ -174,12 +187,16 @@ class Station:
         names = None if sources is None else list(sources)
         privacy = replace(self.policies.privacy, patterns=dict(self.policies.privacy.patterns))  # a read-only view cannot be sent
         policies = replace(self.policies, privacy=privacy)
-        with ProcessPoolExecutor(max_workers=self.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max_workers=self.workers, mp_context=context, initializer=leave_interrupts_to_the_parent) as pool:
             running: set[Future[tuple[Tally, bool]]] = {pool.submit(stint, url, policies, self.secret, names) for _ in range(self.workers)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for each in done:
-                    part, more = each.result()
+                    try:
+                        part, more = each.result()
+                    except BrokenProcessPool:
+                        raise WorkerLost("a worker process was killed; what was finished is kept, run windrow validate again") from None
                     tally.join(part)
                     if more and not self._stopped.is_set():
                         running.add(pool.submit(stint, url, policies, self.secret, names))
@@ -205,6 +222,11 @@ def work_for(
             return False
         tally.add(batch)
     return True
+
+
+def leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches every process of a terminal; only the parent decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _at_work: dict[str, tuple[ValidationStore, Judges]] = {}  # of a worker process: its connection and its judges

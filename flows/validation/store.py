@@ -22,6 +22,7 @@ from sqlalchemy.engine import Engine
 
 from db.errors import Busy, translated
 from db.switches import clear_alarm, raise_alarm
+from flows.catalog.model import sound_text
 from flows.validation import statements
 from flows.validation.decisions import Gate, GateDecision, RunFigures
 from flows.validation.findings import Finding, Severity
@@ -206,6 +207,7 @@ class ValidationStore:
         """One batch of whatever shard is free; None when none is (done, leased by others, or paused by an operator)."""
 
         def work(connection: Connection, cursor: psycopg.Cursor[Any]) -> Batch | None:
+            cursor.execute(statements.NO_WAIT)
             row = cursor.execute(statements.LEASE, {"sources": listed(sources)}).fetchone()
             if row is None:
                 return None
@@ -270,13 +272,13 @@ class ValidationStore:
         rows: list[tuple[Any, ...]] = []
         for each in passing:
             old = known.get(each.identifier)
-            if each.content is not None and (old is None or old[2] or old[3] != each.digest):
-                number = None if each.control_number is None else each.control_number.replace(NUL, "\ufffd")
-                content = each.content.decode()
+            if each.record is not None and (old is None or old[2] or old[3] != each.digest):
+                number = None if each.record.control_number is None else sound_text(each.record.control_number).replace(NUL, "\ufffd")
+                content = (each.content or b"").decode()
                 rows.append((each.identifier, each.origin, number, False, content, each.digest, each.score, each.revision))
         # What the payload no longer holds is gone as well, unless the payload could not be read.
         present = {each.identifier for each in batch.judged}
-        unsure = {each.origin for each in batch.judged if not each.readable}
+        unsure = {each.origin for each in batch.judged if each.record is None}
         for identifier, origin, deleted, _, former in known.values():
             if deleted or identifier in present or (origin in unsure and not raws[origin].deleted):
                 continue

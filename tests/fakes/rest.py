@@ -13,7 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Endpoint:
-    """``items`` are paged by ``size``; ``style`` is next, link, page or offset. ``faults``: status and headers of answers before the right one."""
+    """``items`` are paged by ``size``; ``style`` is next, link, page or offset.
+
+    ``faults`` are status and headers of answers that come before the right one.
+    """
 
     items: list[Any]
     size: int = 2

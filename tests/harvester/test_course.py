@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.course import Course, Gap, Method, Window, WindowKind, dump, load
+from harvester.course import Course, FileMark, Gap, Method, Window, WindowKind, dump, load
 
 MOMENTS = st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
 TEXTS = st.text(max_size=12)
@@ -39,6 +39,7 @@ WINDOWS = st.builds(
     attempts=COUNTS,
 )
 GAPS = st.builds(Gap, run=COUNTS, since=MOMENTS, until=MOMENTS, attempts=COUNTS)
+FILES = st.builds(FileMark, name=TEXTS, size=COUNTS, mtime=st.floats(0, 1e11), digest=st.none() | TEXTS, part=st.booleans())
 COURSES = st.builds(
     Course,
     id=TEXTS,
@@ -64,6 +65,8 @@ COURSES = st.builds(
     announced=st.none() | COUNTS,
     error=st.none() | TEXTS,
     warnings=st.lists(TEXTS, max_size=2).map(tuple),
+    files=st.lists(FILES, max_size=2).map(tuple),
+    closed=st.booleans(),
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
@@ -82,7 +85,12 @@ def test_a_course_comes_back_from_json_as_it_was(course: Course) -> None:
 def test_every_field_of_a_course_and_a_window_is_tried_above() -> None:
     """harvest 21: a field that were forgotten in the strategies would keep its default and prove nothing."""
     source = Path(__file__).read_text(encoding="utf-8")
-    for kind, strategy in ((Course, "COURSES = st.builds("), (Window, "WINDOWS = st.builds("), (Gap, "GAPS = st.builds(")):
+    for kind, strategy in (
+        (Course, "COURSES = st.builds("),
+        (Window, "WINDOWS = st.builds("),
+        (Gap, "GAPS = st.builds("),
+        (FileMark, "FILES = st.builds("),
+    ):
         told = source.partition(strategy)[2].partition("\n)")[0]
         assert all(f"{each.name}=" in told for each in fields(kind)), kind
 

@@ -187,7 +187,7 @@ sources:
     assert {field.name: getattr(source, field.name) for field in dataclasses.fields(Source)} == {
         field.name: getattr(expected, field.name) for field in dataclasses.fields(Source)
     }
-    assert unchanged == ["bearer_token"]
+    assert unchanged == ["bearer_token", "feed"]  # these contradict username, and a source that is OAI-PMH
     assert configuration.groups["g"].blackouts == (Blackout(days=frozenset({6}), start=time(0), end=time(0), zone=ZoneInfo("UTC")),)
 
 

@@ -1,5 +1,6 @@
 """Folders, SFTP servers and REST endpoints, harvested like all other sources; real servers, a real PostgreSQL."""
 
+# ruff: noqa: ASYNC110  (what is waited for happens in a server or a database)
 from __future__ import annotations
 
 import gzip
@@ -7,7 +8,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,23 @@ import asyncssh
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Engine as Database
+from trio.testing import MockClock
 
+from db import switches
+from flows.catalog.feeds.folder import LocalFolder
+from flows.catalog.feeds.plan import Entry
+from flows.catalog.feeds.sftp import SftpFolder
 from flows.catalog.model import BibRecord, ControlField, DataField, Subfield, digest
 from flows.catalog.read import read
 from flows.catalog.write import to_iso2709, to_marcjson, to_marcxml
+from flows.harvest.desk.store import Desk
 from flows.harvest.run import Run
 from flows.harvest.store import PostgresStore
 from harvester.events import Outcome
 from harvester.feeds import Feed, Paging
 from harvester.secrets import SecretRef
 from harvester.sources import Configuration, Deletions, Group, Kind, Source
-from tests.driving import Seen
+from tests.driving import PassFinished, Seen
 from tests.driving import configuration as oai_configuration
 from tests.fakes.oai import Consortium, Repository
 from tests.fakes.rest import Endpoint
@@ -217,6 +224,30 @@ def test_an_unfinished_file_is_left_for_the_next_pass(database: Database, tmp_pa
     assert not rows(database, "SELECT * FROM harvest.failure")
 
 
+def test_a_file_that_grows_while_it_is_read_is_read_again_before_those_after_it(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """catalog 4"""
+    put(tmp_path / "1.mrc", iso(record("a")))
+    put(tmp_path / "2.mrc", iso(record("a", "newer")))
+    entry = LocalFolder.entry
+
+    async def growing(self: LocalFolder, name: str) -> Entry | None:
+        if name == "1.mrc":
+            put(tmp_path / name, iso(record("a"), record("b")), at=LONG_AGO + 60)
+        return await entry(self, name)
+
+    monkeypatch.setattr(LocalFolder, "entry", growing)
+    seen = harvest(folder(tmp_path), database)
+    assert "written to while it was read" in (seen.passes["alpha"].warning or "")
+    assert live(database) == {"(XX-Alpha)a"}
+    assert "newer" not in str(rows(database, "SELECT convert_from(payload, 'UTF8') FROM harvest.record"))
+    monkeypatch.setattr(LocalFolder, "entry", entry)
+    harvest(folder(tmp_path), database)
+    assert live(database) == {"(XX-Alpha)a", "(XX-Alpha)b"}
+    assert "newer" in str(rows(database, "SELECT convert_from(payload, 'UTF8') FROM harvest.record"))
+
+
 def test_one_bad_record_costs_only_itself(database: Database, tmp_path: Path) -> None:
     """catalog 4"""
     put(tmp_path / "one.mrc", iso(record("a"), record(""), record("b")) + b"rubbish without end\x1d" + iso(record("c")))
@@ -385,6 +416,33 @@ def test_a_private_key_opens_the_drop(database: Database, tmp_path: Path, monkey
     assert live(database) == {"(XX-Alpha)a"}
 
 
+def test_a_server_that_goes_away_is_asked_again_and_nothing_is_lost(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """catalog 4"""
+    monkeypatch.setenv("DROP_PASSWORD", "open-sesame")
+    put(tmp_path / "1.mrc", iso(record("a")))
+    put(tmp_path / "2.mrc", iso(record("b")))
+    fetch, broken = SftpFolder.fetch, []
+
+    async def breaking(self: SftpFolder, entry: Entry) -> Path:
+        if entry.name == "2.mrc" and not broken:
+            broken.append(entry.name)
+            await self._stack.aclose()  # the connection is gone
+        return await fetch(self, entry)
+
+    monkeypatch.setattr(SftpFolder, "fetch", breaking)
+    with SftpServer(tmp_path) as server:
+        source = sftp(server, tmp_path, attempts=3)
+        seen = harvest(source, database)
+        assert (seen.outcome(), broken) == (Outcome.COMPLETE, ["2.mrc"])
+        assert (seen.totals().records, seen.totals().new) == (2, 2)  # the first file was not read again
+        assert len(server.asked) == 2
+    seen = harvest(replace(source, attempts=1), database)
+    assert "no connection to 127.0.0.1" in (seen.passes["alpha"].error or "")
+    assert len(live(database)) == 2
+
+
 # ------------------------------------------------------------------------ REST
 
 
@@ -536,10 +594,107 @@ def test_a_source_rests_after_so_many_records_and_an_operator_can_pause_it(datab
     put(tmp_path / "1.mrc", iso(*numbers(1, 1100)))
     seen = harvest(folder(tmp_path, pause_after_records=600, pause_seconds=0.05), database)
     assert seen.totals().new == 1100
-    with database.begin() as connection:
-        connection.execute(text("INSERT INTO ops.switch (scope, reason, set_by) VALUES ('source:alpha', 'migration', 'me')"))
+    switches.pause(database, "source:alpha", "migration", "me")
     put(tmp_path / "2.mrc", iso(record("z")))
     seen = harvest(folder(tmp_path), database)
     assert seen.outcome() is Outcome.BLOCKED
     assert "migration" in (seen.passes["alpha"].error or "")
     assert "(XX-Alpha)z" not in live(database)
+
+
+# ------------------------------------------------------------------- while it runs
+
+
+def watched(database: Database, first: Configuration, script: Callable[[Run, Seen, Script], Awaitable[None]]) -> Seen:
+    """A run whose configuration a script changes, in fast time; it ends with the script."""
+    seen, change = Seen(), Script()
+    run = Run(configuration=first, database=database, observe=seen.take, watch=change)
+
+    async def main() -> None:
+        async def then_stop() -> None:
+            await script(run, seen, change)
+            run.stop()
+
+        with anyio.fail_after(5000):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(then_stop)
+                await run.harvest()
+
+    anyio.run(main, backend="trio", backend_options={"clock": MockClock(rate=50.0)})
+    return seen
+
+
+class Script:
+    """Gives a run one configuration after the other."""
+
+    def __init__(self) -> None:
+        self.next: Configuration | None = None
+
+    def __call__(self) -> Configuration | None:
+        given, self.next = self.next, None
+        return given
+
+
+def passes(seen: Seen, name: str) -> int:
+    return sum(isinstance(each, PassFinished) and each.source == name for each in seen.happenings)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    while not condition():
+        await anyio.sleep(0.5)
+
+
+def test_feeds_join_leave_and_change_while_it_runs(database: Database, tmp_path: Path) -> None:
+    """catalog 4, harvest 7"""
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        put(tmp_path / name / "1.mrc", iso(record(name)))
+    a, b, c = (folder(tmp_path / name, name=name, interval=0.05) for name in "abc")
+
+    async def script(run: Run, seen: Seen, change: Script) -> None:
+        await until(lambda: passes(seen, "a") and passes(seen, "b"))
+        change.next = sources(replace(b, feed=replace(FEED, identifier_prefix="b:")), replace(c, group="other"))
+        await until(lambda: passes(seen, "c") and "b:b" in live(database, "b"))
+        before = passes(seen, "b")
+        put(tmp_path / "b" / "2.mrc", iso(record("later")))
+        await until(lambda: passes(seen, "b") > before + 1)
+        assert run.engine is not None
+        assert [view.name for view in run.engine.views()] == ["default", "other"]
+
+    seen = watched(database, sources(a, b), script)
+    assert live(database, "b") == {"(XX-Alpha)b", "b:b", "b:later"}
+    assert live(database, "c") == {"(XX-Alpha)c"}
+    assert {each.action for each in seen.notices} >= {"source.added", "source.changed", "source.removed"}
+    assert dict(rows(database, "SELECT name, removed FROM harvest.source")) == {"a": True, "b": False, "c": False}
+
+
+def test_an_operator_pauses_resumes_and_resets_a_feed_that_runs(database: Database, tmp_path: Path) -> None:
+    """catalog 4, harvest 28"""
+    put(tmp_path / "1.mrc", iso(record("a")))
+
+    async def script(run: Run, seen: Seen, change: Script) -> None:
+        def state() -> Any:
+            assert run.engine is not None
+            return {state.value for view in run.engine.views() for state, count in view.states.items() if count}
+
+        await until(lambda: passes(seen, "alpha"))
+        switches.pause(database, "all", "holiday", "me")
+        await until(lambda: state() == {"blocked"})
+        put(tmp_path / "2.mrc", iso(record("b")))
+        switches.resume(database, "all")
+        await until(lambda: "(XX-Alpha)b" in live(database))
+        with database.begin() as connection:  # somebody deletes a row; only reading everything anew brings it back
+            connection.execute(text("DELETE FROM harvest.record WHERE identifier = '(XX-Alpha)a'"))
+        assert Desk(database).reset("alpha")
+        await until(lambda: "(XX-Alpha)a" in live(database))
+
+    watched(database, sources(folder(tmp_path, interval=0.05)), script)
+
+
+def test_status_says_that_a_feed_is_idle_between_passes(database: Database, tmp_path: Path) -> None:
+    """catalog 4"""
+    put(tmp_path / "1.mrc", iso(record("a")))
+    harvest(folder(tmp_path), database)
+    known = Desk(database).sources()["alpha"]
+    assert (known.unfinished, known.course, known.live) == (False, None, 1)
+    assert known.watermark is not None

@@ -184,6 +184,17 @@ def test_a_held_source_holds_no_other_and_limits_are_those_of_its_policy(shelf: 
     assert GateLimits().failure_hold == 40
 
 
+def test_of_very_many_records_a_sample_tells_whether_the_source_is_held(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """catalog 8"""
+    monkeypatch.setattr("flows.validation.gate.LOOKED_AT", 20)
+    shelf.fill(60, failing=45)
+    tally = shelf.run()
+    assert tally.held == ["alpha"]
+    assert "of 60 records one in 3 was looked at" in tally.warnings["alpha"]
+    checked = driving.one(shelf.database, "SELECT (figures->>'checked')::int FROM catalog.intake")
+    assert 5 < checked < 40
+
+
 # ------------------------------------------------------------------- workers
 
 
@@ -314,3 +325,29 @@ def test_a_newer_rule_set_judges_everything_again_without_a_harvest(shelf: Shelf
     assert shelf.bibs()["oai:00003"] is False, "the former clean record stays"
     shelf.run(everything=True)
     assert shelf.quarantine() == []
+
+
+def test_what_an_interrupted_run_left_is_finished_before_everything_is_judged_again(shelf: Shelf) -> None:
+    """catalog 10"""
+    shelf.fill(10)
+    store = ValidationStore(shelf.database)
+    store.notice()
+    [waiting] = store.waiting()
+    store.feed(waiting, shards=1, rules="")  # and then it was killed
+    shelf.put("oai:new", xml(number=99))
+    assert shelf.run(everything=True).read == 10 + 11
+    assert len(shelf.bibs()) == 11
+    assert driving.rows(shelf.database, "SELECT state, since FROM catalog.intake") == [("idle", None)]
+
+
+def test_text_that_postgresql_cannot_hold_is_no_obstacle(shelf: Shelf) -> None:
+    """catalog 1, 2"""
+    odd = b'{"leader": "00000nam a2200000 i 4500", "fields": [{"001": "a\\u0000b\\ud800"}, '
+    odd += b'{"008": "200131s2020    xxu           000 0 eng d"}, {"\\u0000": "x"}, '
+    odd += b'{"245": {"ind1": "0", "ind2": "0", "subfields": [{"a": "T\\u0000\\ud800."}]}}]}'
+    shelf.put("oai:1", odd, form="marcjson")
+    shelf.put("oai:2", xml(number=2))
+    tally = shelf.run()
+    assert tally.read == 2
+    assert "oai:2" in shelf.bibs()
+    assert "oai:1" in {**shelf.bibs(), **dict.fromkeys(shelf.quarantine())}

@@ -49,8 +49,8 @@ def path_of(url: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is that of a file in this folder and leads nowhere else."""
-    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
+    """Whether a name is that of a file in this folder, leads nowhere else, and can be stored and shown."""
+    return name.isprintable() and name not in ("", ".", "..") and not set(name) & set("/\\")
 
 
 class LocalFolder:
