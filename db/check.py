@@ -90,9 +90,10 @@ def _structure(connection: Connection) -> Iterator[str]:
     for difference in compare_metadata(context, metadata):
         for one in difference if isinstance(difference, list) else [difference]:
             yield _sentence(one)
-    sequences = {row.name for row in connection.execute(text("SELECT sequencename AS name FROM pg_sequences WHERE schemaname = 'harvest'"))}
-    if "revision" not in sequences:
-        yield "the sequence harvest.revision is missing"
+    query = "SELECT schemaname || '.' || sequencename AS name FROM pg_sequences"
+    sequences = {row.name for row in connection.execute(text(query))}
+    for name in sorted({f"{sequence.schema}.{sequence.name}" for sequence in metadata._sequences.values()} - sequences):
+        yield f"the sequence {name} is missing"
 
 
 def _is_partition(name: str) -> bool:
@@ -104,7 +105,7 @@ def _defaults(connection: Connection) -> Iterator[str]:
         SELECT n.nspname || '.' || c.relname || '.' || a.attname AS name, pg_get_expr(d.adbin, d.adrelid) AS value
         FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
         JOIN pg_class c ON c.oid = d.adrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('harvest', 'ops')
+        WHERE n.nspname IN ('harvest', 'catalog', 'ops')
     """
     found = {row.name: row.value for row in connection.execute(text(query))}
     for table in metadata.tables.values():
@@ -134,7 +135,7 @@ def _storage(connection: Connection) -> Iterator[str]:
                a.attcompression::text AS compression
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'payload'
-        WHERE n.nspname IN ('harvest', 'ops') AND c.relkind = 'r'
+        WHERE n.nspname IN ('harvest', 'catalog', 'ops') AND c.relkind = 'r'
     """
     tables = {row.name: row for row in connection.execute(text(query))}
     lz4 = connection.execute(text("SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")).scalar()

@@ -45,6 +45,22 @@ PROMISES = {
         27: "windrow status, explain, pause, resume, rewind, reset, fetch",
         28: "windrow simulate",
     },
+    "catalog": {
+        1: "one immutable canonical record with canonical JSON and a stable digest",
+        2: "readers for MARCXML, ISO 2709 with MARC-8, MARC-in-JSON and BIBFRAME",
+        3: "BIBFRAME: one record per instance, with its work and items",
+        4: "folders, SFTP drops and REST endpoints as sources",
+        5: "table-driven MARC 21 validation",
+        6: "policies by configuration, tried before they are switched on",
+        7: "errors to quarantine, warnings kept as findings",
+        8: "an anomaly gate for each source",
+        9: "quality figures by rule and source, over time",
+        10: "re-validation of everything that is stored",
+        11: "an allow-list between gate and store",
+        12: "patron identifiers in values are dropped or tokenised",
+        13: "nothing unscrubbed downstream of the harvest",
+        14: "purge",
+    },
 }
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Engine
 
 from db.check import Problem, check
 from db.embedded import Embedded
-from db.engine import connect
+from db.engine import HEAD, connect
 
 TEST_SERVER = {"fsync", "full_page_writes"}  # an embedded server for tests does not wait for its disk
 
@@ -27,7 +27,7 @@ def test_an_empty_database_is_told_to_be_upgraded(empty_database_url: str) -> No
     try:
         assert found(engine) == [
             Problem(
-                subject="migrations", message="the database has no tables of Windrow, this Windrow needs 0001; run `windrow db upgrade`"
+                subject="migrations", message=f"the database has no tables of Windrow, this Windrow needs {HEAD}; run `windrow db upgrade`"
             )
         ]
     finally:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner, Result
 
 from db.embedded import Embedded
+from db.engine import HEAD
 from flows.commands.db import app
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +68,8 @@ def test_the_life_of_the_embedded_server(server: Embedded) -> None:
     } | {"changed": True}
     assert "already running: process" in windrow_db("start").stdout
     assert answer("status")["pid"] == started["pid"]
-    assert answer("upgrade") == {"changed": True, "migration": "0001"}
-    assert windrow_db("upgrade").stdout == "nothing to do: the tables are those of version 0001\n"
+    assert answer("upgrade") == {"changed": True, "migration": HEAD}
+    assert windrow_db("upgrade").stdout == "nothing to do: the tables are those of version " + HEAD + "\n"
     assert answer("check") == {"ok": True, "problems": []}
     assert windrow_db("stop").stdout == f"stopped; the data stays in {server.data}\n"
     assert windrow_db("stop").stdout == f"nothing to stop: no server runs for {server.home}\n"
@@ -118,7 +119,7 @@ def test_an_external_database_is_neither_started_nor_stopped(monkeypatch: pytest
     assert "neither starts nor stops" in windrow_db("start").stdout
     assert answer("status")["status"] == "running"
     assert answer("url", "--show-password") == {"url": database_url.replace("+psycopg", ""), "kind": "external"}
-    assert answer("upgrade") == {"changed": False, "migration": "0001"}
+    assert answer("upgrade") == {"changed": False, "migration": HEAD}
     stopped = windrow_db("stop").stdout
     assert "stopped; the data stays in" in stopped  # our own may run from earlier, and is stopped
     assert "neither starts nor stops" in stopped
