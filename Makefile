@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install install-dev demo test check bench bench-quick proof-crash lock clean
+
+.PHONY: help install install-dev demo test test-lowest check bench bench-quick proof-crash lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +32,15 @@ demo: install                        ## a consortium of a hundred repositories i
 test: install-dev                    ## all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+test-lowest: install-dev             ## all tests with the oldest versions that pyproject.toml allows, in .venv-lowest
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --no-header --no-annotate --no-emit-index-url --no-emit-find-links -p 3.11 pyproject.toml -o .requirements-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet -r .requirements-lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --no-deps -e .
+	.venv-lowest/bin/python -m pip install --quiet -c .requirements-lowest.txt $$(sed -n '/^dev = \[/,/^\]/s/^  "\([^"]*\)".*/\1/p' pyproject.toml)
+	.venv-lowest/bin/python -m pytest -n auto --dist loadfile
+
 check: install-dev                   ## lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,4 +62,4 @@ lock: install-dev                    ## pin what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links -p 3.11 --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:                               ## remove what make made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage
+	rm -rf $(VENV) .venv-lowest .requirements-lowest.txt build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage

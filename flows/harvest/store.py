@@ -21,6 +21,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -45,6 +46,7 @@ from harvester.store import MISSING, Commit, Committed, Totals
 
 T = TypeVar("T")
 Database: TypeAlias = Engine  # what db.engine.connect gives, for modules that only pass it on
+LETTING_GO: Final = 10  # tenths of a second that a lost connection's locks may take to go
 PAGES_KEPT: Final = "7 days"  # of harvest.page: long enough to see what happened at the weekend
 STAGE_COLUMNS: Final = ["text", "text", "bool", "text[]", "bytea", "bytea"]
 WAIT_FOR: Final = (Unreachable, Busy, OutOfSpace)  # the database may answer later; everything else is a mistake
@@ -62,6 +64,7 @@ class PostgresStore:
         self._engine = engine
         self._anchor: Connection | None = None
         self._groups: set[str] = set()
+        self._lost: set[str] = set()  # groups whose lock went with an anchor
         self._marks: dict[str, datetime] = {}  # of the rows of sources, as this store left or found them
         self._anchoring = threading.RLock()  # verbs of several groups come from several threads, and there is one anchor
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -157,6 +160,7 @@ class PostgresStore:
     def _let_go(self) -> None:
         with self._anchoring:
             anchor, self._anchor = self._anchor, None
+            self._lost |= self._groups
             self._groups.clear()
         if anchor is not None:
             try:
@@ -171,10 +175,16 @@ class PostgresStore:
             if group in self._groups:
                 connection.execute("SELECT 1")
                 return True
-            row = connection.execute(statements.CLAIM, {"group": group}).fetchone()
-            if row is not None and row[0]:
-                self._groups.add(group)
-                return True
+            # A backend that was ended tells so before it has let its locks go; they may be our own of a moment ago.
+            for attempt in range(LETTING_GO if group in self._lost else 1):
+                if attempt:
+                    time.sleep(0.1)
+                row = connection.execute(statements.CLAIM, {"group": group}).fetchone()
+                if row is not None and row[0]:
+                    self._groups.add(group)
+                    self._lost.discard(group)
+                    return True
+            self._lost.discard(group)
             return False
 
     def _release(self, group: str) -> None:
